@@ -1,0 +1,98 @@
+# The whole artifact. `make` alone lists the targets; README.md tells the story.
+
+SYSTEM_PYTHON ?= python3
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+MAKEFLAGS += -j$(CORES)
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# One core for each notebook, as many notebooks side by side as there are cores: steady timings, the same bits.
+export XLA_FLAGS ?= --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1
+export JAX_PLATFORMS ?= cpu
+export OMP_NUM_THREADS ?= 1
+export JUPYTER_PLATFORM_DIRS := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+# An active conda environment that has papermill is the one of environment.yml; else there is a .venv.
+ifneq (,$(and $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/bin/papermill)))
+PYTHON := $(CONDA_PREFIX)/bin/python
+ENV := build/.environment$(subst /,-,$(CONDA_PREFIX))
+else
+PYTHON := $(CURDIR)/.venv/bin/python
+ENV := .venv/.complete
+endif
+
+NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
+SOURCES := $(shell find rtrl -name '*.py') requirements.lock notebooks/tiers.toml $(wildcard data/measured/*)
+TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool))))
+
+.PHONY: help env figures test lint smoke lab freeze extended paper status clean
+
+help: ## this list
+	@echo "Targets (times on 2 cores):"
+	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
+
+env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 10 minutes
+
+test: $(ENV) ## unit tests, then every notebook against its reference outputs; 15 minutes
+	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest --nbval --nbval-current-env -n $(CORES) --dist loadfile notebooks
+
+lint: $(ENV) ## formatting, style and types; 1 minute
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m pyright
+
+smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 1 minute
+extended: $(NOTEBOOKS:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 1 hour
+
+lab: $(ENV) ## JupyterLab in notebooks/
+	$(PYTHON) -m jupyterlab --notebook-dir notebooks
+
+freeze: figures ## execute what is stale and store the outputs in notebooks/; 10 minutes
+	@$(PYTHON) -m rtrl.artifact.freeze
+
+paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute
+ifeq (,$(TEX))
+	@echo "error: the paper needs latexmk or tectonic, neither was found; install one (Debian: latexmk and texlive-latex-extra; conda: tectonic)" >&2; exit 1
+else ifeq (latexmk,$(notdir $(TEX)))
+	cd paper && $(TEX) -pdf -interaction=nonstopmode -halt-on-error -outdir=../build paper.tex
+else
+	cd paper && $(TEX) --outdir ../build paper.tex
+endif
+
+status: $(ENV) ## which figure came from which inputs, and what is stale; 3 seconds
+	@$(PYTHON) -m rtrl.artifact.status
+
+clean: ## remove build/; the environment and the committed outputs stay
+	rm -rf build
+
+define TIER
+build/$(1)/%.ipynb: notebooks/%.ipynb $$(SOURCES) | $$(ENV)
+	@$$(PYTHON) -m rtrl.artifact.execute $$* --tier $(1)
+endef
+$(foreach tier,smoke paper extended,$(eval $(call TIER,$(tier))))
+
+# What each executed notebook published, so that a missing or altered output runs its notebook again.
+-include $(NOTEBOOKS:%=build/paper/%.mk)
+
+paper/generated/numbers.tex: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/paper.tex
+	@$(PYTHON) -m rtrl.artifact.collect
+
+.venv/.complete: requirements.lock
+	@test -w . || { echo "error: cannot write into $(CURDIR); give yourself the right to, or clone into a folder of your own" >&2; exit 1; }
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: expected Python 3.11 or newer, got $$($(SYSTEM_PYTHON) --version 2>&1 | head -n 1); name a newer one: make SYSTEM_PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making .venv from requirements.lock (2 minutes, once)"
+	@$(SYSTEM_PYTHON) -m venv --clear .venv
+	@$(call INSTALL,$(CURDIR)/.venv/bin/python)
+	@touch $@
+
+build/.environment%: requirements.lock
+	@echo "completing the conda environment $(CONDA_PREFIX)"
+	@$(call INSTALL,$(PYTHON))
+	@mkdir -p build && touch $@
+
+INSTALL = $(1) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+	&& $(1) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

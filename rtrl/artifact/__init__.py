@@ -1,0 +1,7 @@
+"""What a notebook uses to publish its figures, tables, numbers and claims."""
+
+from rtrl.artifact.claims import Claim as Claim
+from rtrl.artifact.claims import Evidence as Evidence
+from rtrl.artifact.publication import Publication as Publication
+from rtrl.artifact.style import COLOURS as COLOURS
+from rtrl.artifact.style import WIDTH as WIDTH

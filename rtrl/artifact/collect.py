@@ -1,0 +1,62 @@
+"""Gathers what the notebooks published: numbers.tex for the paper, the manifest for the curious."""
+
+import datetime
+import hashlib
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from rtrl.artifact.errors import ArtifactError, run
+from rtrl.artifact.paths import BUILD, GENERATED, PUBLISHED, RESULTS, ROOT
+
+MACRO = r"""% Written from data/results/*_numbers.json; do not edit.
+\newcommand{\artifact}[1]{\ifcsname artifact@#1\endcsname\csname artifact@#1\endcsname
+  \else\errmessage{number `#1' is not published by any notebook}\fi}
+"""
+
+
+def numbers(root: Path = ROOT) -> dict[str, str]:
+    """Every published number by its full name."""
+    files = sorted((root / RESULTS).glob("*_numbers.json"))
+    return {name: value for file in files for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
+
+
+def check(published: Mapping[str, str], paper: str) -> None:
+    """Raises `ArtifactError` if the paper uses an unpublished number or leaves a published one unused."""
+    used = set(re.findall(r"\\artifact\{([^}]*)\}", paper))
+    if missing := sorted(used - set(published)):
+        raise ArtifactError(f"paper.tex: expected published numbers, got {', '.join(missing)}, which no notebook publishes")
+    if unused := sorted(set(published) - used):
+        raise ArtifactError(f"paper.tex: expected every published number to be used, {', '.join(unused)} is not")
+
+
+def tex(published: Mapping[str, str]) -> str:
+    r"""The numbers as TeX, to be used as \artifact{name}."""
+    lines = (rf"\expandafter\def\csname artifact@{name}\endcsname{{{value}}}" for name, value in sorted(published.items()))
+    return MACRO + "".join(f"{line}\n" for line in lines)
+
+
+def manifest(root: Path = ROOT) -> dict:
+    """Which files were made, on which machine, from which commit."""
+    files = sorted(path for folder in PUBLISHED for path in (root / folder).iterdir() if path.is_file())
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True)
+    return {
+        "commit": commit.stdout.strip() or "unknown",
+        "host": platform.node(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "sha256": {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+
+
+def main(root: Path = ROOT) -> None:
+    published = numbers(root)
+    check(published, (root / "paper" / "paper.tex").read_text(encoding="utf-8"))
+    (root / GENERATED / "numbers.tex").write_text(tex(published), encoding="utf-8")
+    (root / BUILD / "manifest.json").write_text(json.dumps(manifest(root), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

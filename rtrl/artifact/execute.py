@@ -1,0 +1,120 @@
+"""Executes one notebook with papermill and publishes its outputs only if all of it succeeded."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from rtrl.artifact import measured, parameters
+from rtrl.artifact.errors import ArtifactError, run
+from rtrl.artifact.paths import BUILD, NOTEBOOKS, PUBLISHED, ROOT, notebooks, tier_root
+from rtrl.artifact.publication import OUTPUT_VARIABLE, OVERRIDES_VARIABLE
+
+
+def execute(notebook: str, tier: str, assignments: Sequence[str] = (), root: Path = ROOT) -> list[Path]:
+    """Runs a notebook in a tier; parameters of one's own go to a tier `custom`, away from the paper's figures.
+
+    The executed notebook, build/TIER/NOTEBOOK.ipynb, is written last: whoever finds it finds all outputs.
+    Gives back the published files, relative to the tier's root. Raises `ArtifactError` with nothing
+    published if a parameter is wrong, a folder cannot be written, or the notebook fails (it is then kept in
+    build/failed/).
+    """
+    if notebook not in notebooks(root):
+        raise ArtifactError(f"notebook: expected one of {', '.join(notebooks(root))}, got {notebook!r}")
+    overrides = parameters.of_tier(notebook, tier, root) | parameters.parse(assignments)
+    if assignments:
+        tier = overrides["tier"] = "custom"
+    parameters.validate(root / NOTEBOOKS / f"{notebook}.ipynb", overrides)
+    build, destination = root / BUILD / tier, tier_root(tier, root)
+    for folder in (build, *(destination / folder for folder in PUBLISHED)):
+        _require_writable(folder)
+
+    staging, running = build / ".staging" / notebook, build / ".running" / f"{notebook}.ipynb"
+    shutil.rmtree(staging, ignore_errors=True)
+    for folder in (staging, running.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    _run_papermill(notebook, running, staging, overrides, root)
+    files = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
+    _publish(files, notebook, staging, destination)
+    if tier == "extended":
+        measured.keep(notebook, destination, root)
+    (build / f"{notebook}.mk").write_text(_make_rules(build.relative_to(root), notebook, files), encoding="utf-8")
+    os.replace(running, build / f"{notebook}.ipynb")
+    return files
+
+
+def _run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any], root: Path) -> None:
+    names = notebooks(root)
+    label = f"[{names.index(notebook) + 1}/{len(names)}] {notebook}"
+    began = time.monotonic()
+    os.environ[OUTPUT_VARIABLE] = str(staging)
+    os.environ[OVERRIDES_VARIABLE] = json.dumps(overrides)
+    try:
+        papermill.execute_notebook(
+            root / NOTEBOOKS / f"{notebook}.ipynb",
+            running,
+            parameters=dict(overrides),
+            kernel_name="python3",
+            cwd=root / NOTEBOOKS,
+            progress_bar={"desc": label, "mininterval": 1 if sys.stderr.isatty() else 15, "ncols": 90},
+        )
+    except PapermillExecutionError as error:
+        failed = root / BUILD / "failed" / running.name
+        failed.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(running, failed)
+        raise ArtifactError(
+            f"{label} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
+            f"the notebook as it failed is {failed.relative_to(root)}"
+        ) from None
+    print(f"{label}: done in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _publish(files: Sequence[Path], notebook: str, staging: Path, destination: Path) -> None:
+    """Moves the outputs into place and removes those of an earlier run that this one no longer makes."""
+    for folder in PUBLISHED:
+        for old in (destination / folder).glob(f"{notebook}_*"):
+            if old.relative_to(destination) not in files:
+                old.unlink()
+    for file in files:
+        os.replace(staging / file, destination / file)
+    shutil.rmtree(staging)
+
+
+def _make_rules(build: Path, notebook: str, files: Sequence[Path]) -> str:
+    """Rules that make a missing or altered output run its notebook again."""
+    if build.name != "paper":
+        return ""
+    outputs = " ".join(path.as_posix() for path in files)
+    return f"{build.as_posix()}/{notebook}.ipynb: {outputs}\n{outputs}:\n"
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ArtifactError(f"cannot write into {folder}: {error.strerror}; give yourself the right to, or clone "
+                            f"into a folder of your own") from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m rtrl.artifact.execute", description=__doc__)
+    parser.add_argument("notebook", help="its name, without folder and .ipynb")
+    parser.add_argument("--tier", choices=parameters.TIERS, default="paper")
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    arguments = parser.parse_args()
+    execute(arguments.notebook, arguments.tier, arguments.parameter)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,90 @@
+"""What a notebook uses to publish: figures, tables, numbers and claims, each with its data."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import jax
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rtrl.artifact import provenance, style
+from rtrl.artifact.claims import Claim, Evidence
+from rtrl.artifact.paths import BUILD, FIGURES, GENERATED, NOTEBOOKS, RESULTS, ROOT
+
+OUTPUT_VARIABLE = "RTRL_OUTPUT"
+OVERRIDES_VARIABLE = "RTRL_OVERRIDES"
+
+
+class Publication:
+    """The outputs of one notebook run, written where the run was told to put them.
+
+    Under `make` that is a staging folder, moved into place when the whole notebook has succeeded; run by
+    hand, build/draft/. Raises `ValueError` for an unknown notebook or a name that is not lower_case.
+    """
+
+    def __init__(self, notebook: str, *, tier: str, seed: int):
+        _check_name("notebook", notebook)
+        if not (ROOT / NOTEBOOKS / f"{notebook}.ipynb").is_file():
+            raise ValueError(f"notebook: expected the name of a file in {NOTEBOOKS}/, got {notebook!r}")
+        self.notebook = notebook
+        self.output = Path(os.environ.get(OUTPUT_VARIABLE, ROOT / BUILD / "draft"))
+        overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE, "{}"))
+        self.provenance = {
+            "notebook": notebook,
+            "tier": tier,
+            "seed": seed,
+            "jax": jax.__version__,
+            "inputs": provenance.inputs(notebook, overrides),
+        }
+        self._numbers: dict[str, str] = {}
+        self._claims: list[dict] = []
+        style.apply()
+
+    def figure(self, figure: Figure, name: str, data: pd.DataFrame) -> None:
+        """Writes a figure as PNG and PDF with its provenance inside, and its tidy data as CSV."""
+        record = json.dumps(self.provenance, sort_keys=True)
+        pdf = {"Keywords": record, "CreationDate": None}
+        figure.savefig(self._path(FIGURES, name, "png"), metadata={provenance.KEY: record, "Software": None})
+        figure.savefig(self._path(FIGURES, name, "pdf"), metadata=pdf)
+        self._csv(data, name)
+
+    def table(self, data: pd.DataFrame, name: str, caption: str) -> None:
+        """Writes a data frame as CSV, and as a LaTeX table with a caption for the paper."""
+        latex = data.style.format(precision=3, escape="latex").format_index(escape="latex", axis=1)
+        text = latex.hide(axis="index").to_latex(caption=caption, label=f"tab:{name}", hrules=True, position="t")
+        self._path(GENERATED, name, "tex").write_text(text, encoding="utf-8")
+        self._csv(data, name)
+
+    def number(self, name: str, value: str) -> None:
+        r"""Publishes a formatted number, for the paper to use as \artifact{NOTEBOOK_name}."""
+        _check_name("name", name)
+        self._numbers[f"{self.notebook}_{name}"] = value
+        self._json(self._numbers, "numbers")
+
+    def claim(self, name: str, statement: str, *evidence: Evidence) -> Claim:
+        """Publishes a row of the ledger of claims and gives it back, its verdict computed."""
+        _check_name("name", name)
+        claim = Claim(name, statement, evidence)
+        self._claims.append({"notebook": self.notebook, **claim.record()})
+        self._json(self._claims, "claims")
+        return claim
+
+    def _csv(self, data: pd.DataFrame, name: str) -> None:
+        data.to_csv(self._path(RESULTS, name, "csv"), index=False, lineterminator="\n", float_format="%.10g")
+
+    def _json(self, data: list | dict, name: str) -> None:
+        text = json.dumps(data, indent=1, sort_keys=True)
+        self._path(RESULTS, name, "json").write_text(text + "\n", encoding="utf-8")
+
+    def _path(self, folder: Path, name: str, suffix: str) -> Path:
+        _check_name("name", name)
+        path = self.output / folder / f"{self.notebook}_{name}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _check_name(argument: str, name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
+        raise ValueError(f"{argument}: expected lower_case letters, digits and single underscores, got {name!r}")

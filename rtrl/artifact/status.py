@@ -1,0 +1,48 @@
+"""Says which figure came from which inputs, and what is stale."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from rtrl.artifact import provenance
+from rtrl.artifact.errors import run
+from rtrl.artifact.paths import FIGURES, ROOT, notebooks
+
+
+def figures(root: Path = ROOT) -> pd.DataFrame:
+    """One row a figure: its notebook, tier, the digests of its inputs, and what has changed since."""
+    current = {name: provenance.inputs(name, root=root) for name in notebooks(root)}
+    rows = []
+    for path in sorted((root / FIGURES).glob("*.png")):
+        record = read(path)
+        inputs = record.get("inputs", {})
+        now = current.get(record.get("notebook"))
+        stale = ["notebook is gone"] if now is None else provenance.changed(inputs, now)
+        row = {"figure": path.name, "tier": record.get("tier", "?")}
+        row |= {kind: inputs.get(kind, "?")[:8] for kind in ("package", "notebook", "lock", "measured")}
+        rows.append(row | {"stale": ", ".join(stale)})
+    return pd.DataFrame(rows)
+
+
+def read(path: Path) -> dict:
+    """The provenance inside a PNG; empty if it has none."""
+    with Image.open(path) as image:
+        return json.loads(image.info.get(provenance.KEY, "{}"))
+
+
+def main() -> None:
+    table = figures()
+    if table.empty:
+        print("no figures yet: make figures")
+        return
+    table["stale"] = table["stale"].where(table["stale"] != "", "no")
+    print(table.to_string(index=False))
+    never = set(notebooks()) - {read(ROOT / FIGURES / name).get("notebook") for name in table["figure"]}
+    for notebook in sorted(never):
+        print(f"{notebook}: has no figure yet: make figures")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""The simple recurrent network."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+
+
+class ElmanCell(AbstractGatedCell):
+    r"""The simple recurrent network of Elman (1990).
+
+    $$h_t = \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
+
+    State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,). The activation $\phi$
+    is tanh unless given. Raises `ValueError` if a size is below 1.
+    """
+
+    weight_hh: Float[Array, "1 n n"]
+    weight_ih: Float[Array, "1 n m"]
+    bias: Float[Array, " n"]
+    activation: Callable = eqx.field(static=True)
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, activation: Callable = jnp.tanh
+    ):
+        check_sizes(input_size, hidden_size)
+        n, m = hidden_size, input_size
+        self.weight_hh, self.weight_ih, self.bias = uniform_weights(key, n, (1, n, n), (1, n, m), (n,))
+        self.activation = activation
+
+    def gate(
+        self, h: Float[Array, "*n"], recurrent: Float[Array, "1 *n"], inputs: Float[Array, "1 *n"]
+    ) -> Float[Array, "*n"]:
+        return self.activation(recurrent[0] + inputs[0] + self.bias)

@@ -1,0 +1,40 @@
+"""The gated recurrent unit."""
+
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+
+
+class GRUCell(AbstractGatedCell):
+    r"""The gated recurrent unit of Cho et al. (2014), in the form that PyTorch computes.
+
+    $$r = \sigma(W_{ir} x + b_{ir} + W_{hr} h + b_{hr}), \quad z = \sigma(W_{iz} x + b_{iz} + W_{hz} h + b_{hz})$$
+    $$\tilde h = \tanh(W_{in} x + b_{in} + r \odot (W_{hn} h + b_{hn})), \quad
+      h_t = (1 - z) \odot \tilde h + z \odot h_{t-1}$$
+
+    State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m),
+    `bias_hh` (3, n), `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
+    Raises `ValueError` if a size is below 1.
+    """
+
+    weight_hh: Float[Array, "3 n n"]
+    weight_ih: Float[Array, "3 n m"]
+    bias_hh: Float[Array, "3 n"]
+    bias_ih: Float[Array, "3 n"]
+
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        check_sizes(input_size, hidden_size)
+        n, m = hidden_size, input_size
+        self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
+            key, n, (3, n, n), (3, n, m), (3, n), (3, n)
+        )
+
+    def gate(
+        self, h: Float[Array, "*n"], recurrent: Float[Array, "3 *n"], inputs: Float[Array, "3 *n"]
+    ) -> Float[Array, "*n"]:
+        recurrent, inputs = recurrent + self.bias_hh, inputs + self.bias_ih
+        r, z = sigmoid(recurrent[:2] + inputs[:2])
+        candidate = jnp.tanh(inputs[2] + r * recurrent[2])
+        return (1 - z) * candidate + z * h

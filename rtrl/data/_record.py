@@ -1,0 +1,44 @@
+"""What is known of a data set, and the check that it is what it says."""
+
+import dataclasses
+import hashlib
+import importlib.util
+from pathlib import Path
+
+
+class DataError(Exception):
+    """A data set that is missing or is not the one that the project was measured on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Where a data set comes from: `sha256` is of the array's bytes as the loader returns them."""
+
+    name: str
+    source: str
+    licence: str
+    units: str
+    sha256: str
+
+    def verify(self, content: bytes) -> bytes:
+        """`content`, if it has the recorded digest; raises `DataError` otherwise."""
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise DataError(
+                f"{self.name}: expected content with sha256 {self.sha256[:12]}…, got {found[:12]}…; "
+                f"reinstall its source ({self.source})"
+            )
+        return content
+
+
+def installed_file(package: str, module: str, file: str) -> Path:
+    """The path of a file inside an installed package, found without importing the package.
+
+    Raises `DataError`, naming what to install, if the package or the file is not there.
+    """
+    spec = importlib.util.find_spec(module)
+    folders = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
+    for path in (folder / file for folder in folders):
+        if path.is_file():
+            return path
+    raise DataError(f"data: expected the package {package} with {module}/{file}, found none; pip install {package}")

@@ -1,0 +1,78 @@
+"""Truncated backpropagation through time."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from rtrl._types import Input, Params, State
+from rtrl.cells import AbstractCell
+from rtrl.estimators._base import AbstractEstimator
+
+
+class Window(eqx.Module):
+    """The last `horizon` steps, oldest first: the state each one started from, and its input."""
+
+    states: State
+    inputs: Input
+    filled: Int[Array, ""]
+
+
+class TBPTT(AbstractEstimator):
+    r"""Backpropagation through the last `horizon` steps, at every step.
+
+    $$g_t = \sum_{k=0}^{h-1} \frac{\partial \ell_t}{\partial h_t} D_t D_{t-1} \cdots D_{t-k+1} I_{t-k}$$
+
+    Every step of the window is linearised at the state that the stream really visited, with the parameters of
+    now. Biased as soon as the past before the window matters; `TBPTT(1)` is the immediate gradient, and with a
+    horizon as long as the stream it is BPTT. Time $O(h n^2)$ and memory $O(h n)$ per step.
+
+    Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories", Neural Computation 2(4). Raises `ValueError` if the horizon is below 1.
+    """
+
+    horizon: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.horizon < 1:
+            raise ValueError(f"horizon: expected an integer of at least 1, got {self.horizon}")
+
+    def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Window:
+        empty = jax.tree.map(lambda a: jnp.zeros((self.horizon, *a.shape), a.dtype), (state, cell.example_input()))
+        return Window(*empty, filled=jnp.zeros((), int))
+
+    def step(
+        self, cell: AbstractCell, state: State, x: Input, memory: Window
+    ) -> tuple[State, Callable[[State], Params], Window]:
+        states, inputs = jax.tree.map(_append, (memory.states, memory.inputs), (state, x))
+        window = Window(states, inputs, jnp.minimum(memory.filled + 1, self.horizon))
+        return cell(state, x), lambda v: _pull_back(cell, window, v), window
+
+
+def _append(window: Array, newest: Array) -> Array:
+    return jnp.concatenate([window[1:], jnp.asarray(newest, window.dtype)[None]])
+
+
+def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
+    """Two passes: sweep v back through the states, then one batched product for the parameters."""
+    horizon = jax.tree.leaves(window.states)[0].shape[0]
+    visited = jnp.arange(horizon) >= horizon - window.filled
+
+    def earlier(v, step_back):
+        state, x, before_was_visited = step_back
+        _, vjp = jax.vjp(lambda s: cell(s, x), state)
+        (v_before,) = vjp(v)
+        return jax.tree.map(lambda a: jnp.where(before_was_visited, a, 0), v_before), v
+
+    before = jnp.concatenate([jnp.zeros(1, bool), visited[:-1]])
+    _, vs = jax.lax.scan(earlier, v, (window.states, window.inputs, before), reverse=True)
+
+    params, static = eqx.partition(cell, eqx.is_inexact_array)
+
+    def next_states(params):
+        return jax.vmap(eqx.combine(params, static))(window.states, window.inputs)
+
+    _, vjp = jax.vjp(next_states, params)
+    return vjp(vs)[0]

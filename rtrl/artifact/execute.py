@@ -13,6 +13,7 @@ from typing import Any
 
 import papermill
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from rtrl.artifact import measured, parameters
 from rtrl.artifact.errors import ArtifactError, run
@@ -65,6 +66,7 @@ def _run_papermill(notebook: str, running: Path, staging: Path, overrides: Mappi
             parameters=dict(overrides),
             kernel_name="python3",
             cwd=root / NOTEBOOKS,
+            config=Config(ConnectionFileMixin={"transport": "ipc"}),  # no open ports, and no warning about them
             progress_bar={"desc": label, "mininterval": 1 if sys.stderr.isatty() else 15, "ncols": 90},
         )
     except PapermillExecutionError as error:

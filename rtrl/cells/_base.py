@@ -12,8 +12,9 @@ class AbstractCell(eqx.Module):
 
     $$h_t = f_\theta(h_{t-1}, x_t)$$
 
-    A subclass gives `__call__` and `initial_state`. State and parameters may be any pytree; every
-    floating-point JAX array in the module is a trained parameter, and a NumPy array is a constant.
+    A subclass gives `__call__` and `initial_state`. State and parameters may be any pytree. Every
+    floating-point array in the module is a trained parameter; what must not be trained is made from static
+    fields inside the methods.
     """
 
     @abc.abstractmethod

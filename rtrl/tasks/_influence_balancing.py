@@ -3,6 +3,7 @@
 from fractions import Fraction
 from math import comb
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,15 +25,20 @@ class InfluenceBalancingCell(AbstractCell):
     Tallec & Ollivier (2017), "Unbiased online recurrent optimization", arXiv 1702.05043, section 4.
     """
 
-    theta: Float[Array, ""]
-    coupling: np.ndarray
-    drive: np.ndarray
+    theta: Float[Array, ""] = eqx.field(converter=lambda theta: jnp.asarray(theta, float))
+    positive: int = eqx.field(static=True, default=10)
+    negative: int = eqx.field(static=True, default=13)
 
-    def __init__(self, theta: float, positive: int = 10, negative: int = 13):
-        n = positive + negative
-        self.theta = jnp.asarray(theta, float)
-        self.coupling = 0.5 * np.eye(n) + 0.5 * np.eye(n, k=1)
-        self.drive = np.repeat([1.0, -1.0], [positive, negative])
+    @property
+    def coupling(self) -> np.ndarray:
+        """A, a constant."""
+        n = self.positive + self.negative
+        return 0.5 * np.eye(n) + 0.5 * np.eye(n, k=1)
+
+    @property
+    def drive(self) -> np.ndarray:
+        """d, a constant."""
+        return np.repeat([1.0, -1.0], [self.positive, self.negative])
 
     def __call__(self, state: Float[Array, " n"], x: Float[Array, "..."]) -> Float[Array, " n"]:
         return self.coupling @ state + self.theta * self.drive

@@ -44,9 +44,7 @@ class Learner(eqx.Module):
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
 
-    def init(
-        self, model: Model, *, key: PRNGKeyArray | None = None, batch_size: int | None = None
-    ) -> LearnerState:
+    def init(self, model: Model, *, key: PRNGKeyArray | None = None, batch_size: int | None = None) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.
 
         `key` feeds estimators that are random. Raises `ValueError` if `batch_size` is below 1 or the estimator

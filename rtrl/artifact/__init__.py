@@ -3,7 +3,7 @@
 from rtrl.artifact.claims import Claim as Claim
 from rtrl.artifact.claims import Evidence as Evidence
 from rtrl.artifact.publication import Publication as Publication
-from rtrl.artifact.style import COLOURS as COLOURS
-from rtrl.artifact.style import WIDTH as WIDTH
 from rtrl.artifact.statistics import bootstrap_interval as bootstrap_interval
 from rtrl.artifact.statistics import mean_interval as mean_interval
+from rtrl.artifact.style import COLOURS as COLOURS
+from rtrl.artifact.style import WIDTH as WIDTH

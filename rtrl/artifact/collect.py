@@ -7,7 +7,6 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 from rtrl.artifact.errors import ArtifactError, run
 from rtrl.artifact.paths import BUILD, GENERATED, PUBLISHED, RESULTS, ROOT
@@ -18,9 +17,9 @@ MACRO = r"""% Written from data/results/*_numbers.json; do not edit.
 """
 
 
-def numbers(root: Path = ROOT) -> dict[str, str]:
+def numbers() -> dict[str, str]:
     """Every published number by its full name."""
-    files = sorted((root / RESULTS).glob("*_numbers.json"))
+    files = sorted((ROOT / RESULTS).glob("*_numbers.json"))
     return {name: value for file in files for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
 
 
@@ -28,34 +27,34 @@ def check(published: Mapping[str, str], paper: str) -> None:
     """Raises `ArtifactError` if the paper uses an unpublished number or leaves a published one unused."""
     used = set(re.findall(r"\\artifact\{([^}]*)\}", paper))
     if missing := sorted(used - set(published)):
-        raise ArtifactError(f"paper.tex: expected published numbers, got {', '.join(missing)}, which no notebook publishes")
+        raise ArtifactError(f"paper.tex: expected numbers that a notebook publishes, got {', '.join(missing)}")
     if unused := sorted(set(published) - used):
         raise ArtifactError(f"paper.tex: expected every published number to be used, {', '.join(unused)} is not")
 
 
 def tex(published: Mapping[str, str]) -> str:
     r"""The numbers as TeX, to be used as \artifact{name}."""
-    lines = (rf"\expandafter\def\csname artifact@{name}\endcsname{{{value}}}" for name, value in sorted(published.items()))
-    return MACRO + "".join(f"{line}\n" for line in lines)
+    definition = r"\expandafter\def\csname artifact@{}\endcsname{{{}}}"
+    return MACRO + "".join(definition.format(*number) + "\n" for number in sorted(published.items()))
 
 
-def manifest(root: Path = ROOT) -> dict:
+def manifest() -> dict:
     """Which files were made, on which machine, from which commit."""
-    files = sorted(path for folder in PUBLISHED for path in (root / folder).iterdir() if path.is_file())
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True)
+    files = sorted(path for folder in PUBLISHED for path in (ROOT / folder).iterdir() if path.is_file())
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return {
         "commit": commit.stdout.strip() or "unknown",
         "host": platform.node(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "sha256": {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "sha256": {str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }
 
 
-def main(root: Path = ROOT) -> None:
-    published = numbers(root)
-    check(published, (root / "paper" / "paper.tex").read_text(encoding="utf-8"))
-    (root / GENERATED / "numbers.tex").write_text(tex(published), encoding="utf-8")
-    (root / BUILD / "manifest.json").write_text(json.dumps(manifest(root), indent=1) + "\n", encoding="utf-8")
+def main() -> None:
+    published = numbers()
+    check(published, (ROOT / "paper" / "paper.tex").read_text(encoding="utf-8"))
+    (ROOT / GENERATED / "numbers.tex").write_text(tex(published), encoding="utf-8")
+    (ROOT / BUILD / "manifest.json").write_text(json.dumps(manifest(), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rtrl.artifact.paths import BUILD, NOTEBOOKS, PUBLISHED, ROOT, notebooks, ti
 from rtrl.artifact.publication import OUTPUT_VARIABLE, OVERRIDES_VARIABLE
 
 
-def execute(notebook: str, tier: str, assignments: Sequence[str] = (), root: Path = ROOT) -> list[Path]:
+def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> list[Path]:
     """Runs a notebook in a tier; parameters of one's own go to a tier `custom`, away from the paper's figures.
 
     The executed notebook, build/TIER/NOTEBOOK.ipynb, is written last: whoever finds it finds all outputs.
@@ -29,13 +29,13 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = (), root: Pat
     published if a parameter is wrong, a folder cannot be written, or the notebook fails (it is then kept in
     build/failed/).
     """
-    if notebook not in notebooks(root):
-        raise ArtifactError(f"notebook: expected one of {', '.join(notebooks(root))}, got {notebook!r}")
-    overrides = parameters.of_tier(notebook, tier, root) | parameters.parse(assignments)
+    if notebook not in notebooks():
+        raise ArtifactError(f"notebook: expected one of {', '.join(notebooks())}, got {notebook!r}")
+    overrides = parameters.of_tier(notebook, tier) | parameters.parse(assignments)
     if assignments:
         tier = overrides["tier"] = "custom"
-    parameters.validate(root / NOTEBOOKS / f"{notebook}.ipynb", overrides)
-    build, destination = root / BUILD / tier, tier_root(tier, root)
+    parameters.validate(ROOT / NOTEBOOKS / f"{notebook}.ipynb", overrides)
+    build, destination = ROOT / BUILD / tier, tier_root(tier)
     for folder in (build, *(destination / folder for folder in PUBLISHED)):
         _require_writable(folder)
 
@@ -43,39 +43,43 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = (), root: Pat
     shutil.rmtree(staging, ignore_errors=True)
     for folder in (staging, running.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    _run_papermill(notebook, running, staging, overrides, root)
+    _run_papermill(notebook, running, staging, overrides)
     files = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
     _publish(files, notebook, staging, destination)
     if tier == "extended":
-        measured.keep(notebook, destination, root)
-    (build / f"{notebook}.mk").write_text(_make_rules(build.relative_to(root), notebook, files), encoding="utf-8")
+        measured.keep(notebook, destination)
+    (build / f"{notebook}.mk").write_text(_make_rules(build.relative_to(ROOT), notebook, files), encoding="utf-8")
     os.replace(running, build / f"{notebook}.ipynb")
     return files
 
 
-def _run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any], root: Path) -> None:
-    names = notebooks(root)
+def _run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any]) -> None:
+    names = notebooks()
     label = f"[{names.index(notebook) + 1}/{len(names)}] {notebook}"
     began = time.monotonic()
     os.environ[OUTPUT_VARIABLE] = str(staging)
     os.environ[OVERRIDES_VARIABLE] = json.dumps(overrides)
     try:
         papermill.execute_notebook(
-            root / NOTEBOOKS / f"{notebook}.ipynb",
+            ROOT / NOTEBOOKS / f"{notebook}.ipynb",
             running,
             parameters=dict(overrides),
             kernel_name="python3",
-            cwd=root / NOTEBOOKS,
+            cwd=ROOT / NOTEBOOKS,
             config=Config(ConnectionFileMixin={"transport": "ipc"}),  # no open ports, and no warning about them
-            progress_bar={"desc": label, "mininterval": 1 if sys.stderr.isatty() else 15, "ncols": 90},
+            progress_bar={  # pyright: ignore[reportArgumentType]
+                "desc": label,
+                "mininterval": 1 if sys.stderr.isatty() else 15,
+                "ncols": 90,
+            },
         )
     except PapermillExecutionError as error:
-        failed = root / BUILD / "failed" / running.name
+        failed = ROOT / BUILD / "failed" / running.name
         failed.parent.mkdir(parents=True, exist_ok=True)
         os.replace(running, failed)
         raise ArtifactError(
             f"{label} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
-            f"the notebook as it failed is {failed.relative_to(root)}"
+            f"the notebook as it failed is {failed.relative_to(ROOT)}"
         ) from None
     print(f"{label}: done in {time.monotonic() - began:.0f} s", flush=True)
 
@@ -105,8 +109,10 @@ def _require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ArtifactError(f"cannot write into {folder}: {error.strerror}; give yourself the right to, or clone "
-                            f"into a folder of your own") from None
+        raise ArtifactError(
+            f"cannot write into {folder}: {error.strerror}; give yourself the right to, or clone "
+            f"into a folder of your own"
+        ) from None
 
 
 def main() -> None:

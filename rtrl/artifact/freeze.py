@@ -1,7 +1,6 @@
 """Puts the outputs of the executed notebooks back into notebooks/, without anything volatile."""
 
 import os
-from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
@@ -16,13 +15,13 @@ METADATA = {
 }
 
 
-def freeze(notebook: str, root: Path = ROOT) -> bool:
+def freeze(notebook: str) -> bool:
     """Stores an executed notebook's outputs in its source; says whether that changed the file.
 
     Raises `ArtifactError` if the notebook has not been executed since its code changed, or holds an error
     or a warning.
     """
-    source, executed = root / NOTEBOOKS / f"{notebook}.ipynb", root / BUILD / "paper" / f"{notebook}.ipynb"
+    source, executed = ROOT / NOTEBOOKS / f"{notebook}.ipynb", ROOT / BUILD / "paper" / f"{notebook}.ipynb"
     if not executed.is_file() or provenance.code(executed) != provenance.code(source):
         raise ArtifactError(f"{notebook}: expected it executed as it is, found no such run; make figures")
     text = nbformat.writes(clean(nbformat.read(executed, as_version=4), notebook)) + "\n"

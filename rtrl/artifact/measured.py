@@ -12,9 +12,9 @@ import pandas as pd
 from rtrl.artifact.paths import MEASURED, RESULTS, ROOT
 
 
-def keep(notebook: str, source: Path, root: Path = ROOT) -> None:
+def keep(notebook: str, source: Path) -> None:
     """Copies a notebook's result tables into data/measured/, beside a record of machine, versions and date."""
-    folder = root / MEASURED
+    folder = ROOT / MEASURED
     folder.mkdir(parents=True, exist_ok=True)
     tables = sorted((source / RESULTS).glob(f"{notebook}_*.csv"))
     record = {
@@ -30,9 +30,9 @@ def keep(notebook: str, source: Path, root: Path = ROOT) -> None:
     (folder / f"{notebook}_provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def read(notebook: str, name: str, root: Path = ROOT) -> tuple[pd.DataFrame, dict]:
+def read(notebook: str, name: str) -> tuple[pd.DataFrame, dict]:
     """A kept table and its record."""
-    folder = root / MEASURED
+    folder = ROOT / MEASURED
     record = json.loads((folder / f"{notebook}_provenance.json").read_text(encoding="utf-8"))
     return pd.read_csv(folder / f"{notebook}_{name}.csv"), record
 

@@ -10,14 +10,14 @@ from typing import Any
 import papermill
 
 from rtrl.artifact.errors import ArtifactError
-from rtrl.artifact.paths import NOTEBOOKS
+from rtrl.artifact.paths import NOTEBOOKS, ROOT
 
 TIERS = ("smoke", "paper", "extended")
 
 
-def of_tier(notebook: str, tier: str, root: Path) -> dict[str, Any]:
+def of_tier(notebook: str, tier: str) -> dict[str, Any]:
     """What a tier changes in a notebook's parameters, from notebooks/tiers.toml; the paper changes nothing."""
-    tiers = tomllib.loads((root / NOTEBOOKS / "tiers.toml").read_text(encoding="utf-8"))
+    tiers = tomllib.loads((ROOT / NOTEBOOKS / "tiers.toml").read_text(encoding="utf-8"))
     return {} if tier == "paper" else {"tier": tier, **tiers.get(notebook, {}).get(tier, {})}
 
 

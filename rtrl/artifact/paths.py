@@ -16,11 +16,11 @@ PUBLISHED = (FIGURES, RESULTS, GENERATED)
 """The folders that notebooks publish into; every file there is named NOTEBOOK_name.suffix."""
 
 
-def notebooks(root: Path = ROOT) -> list[str]:
+def notebooks() -> list[str]:
     """The names of all notebooks, in the order of the story."""
-    return sorted(path.stem for path in (root / NOTEBOOKS).glob("[0-9]*.ipynb"))
+    return sorted(path.stem for path in (ROOT / NOTEBOOKS).glob("[0-9]*.ipynb"))
 
 
-def tier_root(tier: str, root: Path = ROOT) -> Path:
+def tier_root(tier: str) -> Path:
     """Where a tier's outputs belong: the paper's in the checkout itself, the others' under build/."""
-    return root if tier == "paper" else root / BUILD / tier
+    return ROOT if tier == "paper" else ROOT / BUILD / tier

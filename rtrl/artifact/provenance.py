@@ -11,17 +11,17 @@ KEY = "rtrl"
 """The name of the PNG text chunk that holds the provenance."""
 
 
-def inputs(notebook: str, overrides: Mapping | None = None, root: Path = ROOT) -> dict[str, str]:
+def inputs(notebook: str, overrides: Mapping | None = None) -> dict[str, str]:
     """The digests of everything that a notebook's outputs depend on, by kind of input.
 
     The code of the notebook counts (its parameters among it), its prose and its stored outputs do not.
     """
     return {
-        "package": _digest_files(sorted((root / "rtrl").rglob("*.py")), root),
-        "notebook": _digest(code(root / NOTEBOOKS / f"{notebook}.ipynb").encode()),
+        "package": _digest_files(sorted((ROOT / "rtrl").rglob("*.py"))),
+        "notebook": _digest(code(ROOT / NOTEBOOKS / f"{notebook}.ipynb").encode()),
         "overrides": _digest(json.dumps(dict(overrides or {}), sort_keys=True).encode()),
-        "lock": _digest_files([root / "requirements.lock"], root),
-        "measured": _digest_files(sorted((root / MEASURED).glob(f"{notebook}_*")), root),
+        "lock": _digest_files([ROOT / "requirements.lock"]),
+        "measured": _digest_files(sorted((ROOT / MEASURED).glob(f"{notebook}_*"))),
     }
 
 
@@ -36,8 +36,8 @@ def changed(recorded: Mapping, current: Mapping) -> list[str]:
     return [kind for kind in current if recorded.get(kind) != current[kind]]
 
 
-def _digest_files(paths: Iterable[Path], root: Path) -> str:
-    lines = (f"{path.relative_to(root).as_posix()} {_digest(path.read_bytes())}" for path in paths)
+def _digest_files(paths: Iterable[Path]) -> str:
+    lines = (f"{path.relative_to(ROOT).as_posix()} {_digest(path.read_bytes())}" for path in paths)
     return _digest("\n".join(lines).encode())
 
 

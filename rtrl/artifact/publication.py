@@ -52,8 +52,10 @@ class Publication:
 
     def table(self, data: pd.DataFrame, name: str, caption: str) -> None:
         """Writes a data frame as CSV, and as a LaTeX table with a caption for the paper."""
-        latex = data.style.format(precision=3, escape="latex").format_index(escape="latex", axis=1)
-        text = latex.hide(axis="index").to_latex(caption=caption, label=f"tab:{name}", hrules=True, position="t")
+        latex = data.style.hide(axis="index").format(precision=3, escape="latex").format_index(escape="latex", axis=1)
+        text = latex.to_latex(  # pyright: ignore[reportAttributeAccessIssue]
+            caption=caption, label=f"tab:{name}", hrules=True, position="t"
+        )
         self._path(GENERATED, name, "tex").write_text(text, encoding="utf-8")
         self._csv(data, name)
 

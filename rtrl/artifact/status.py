@@ -11,14 +11,14 @@ from rtrl.artifact.errors import run
 from rtrl.artifact.paths import FIGURES, ROOT, notebooks
 
 
-def figures(root: Path = ROOT) -> pd.DataFrame:
+def figures() -> pd.DataFrame:
     """One row a figure: its notebook, tier, the digests of its inputs, and what has changed since."""
-    current = {name: provenance.inputs(name, root=root) for name in notebooks(root)}
+    current = {name: provenance.inputs(name) for name in notebooks()}
     rows = []
-    for path in sorted((root / FIGURES).glob("*.png")):
+    for path in sorted((ROOT / FIGURES).glob("*.png")):
         record = read(path)
         inputs = record.get("inputs", {})
-        now = current.get(record.get("notebook"))
+        now = current.get(record.get("notebook", ""))
         stale = ["notebook is gone"] if now is None else provenance.changed(inputs, now)
         row = {"figure": path.name, "tier": record.get("tier", "?")}
         row |= {kind: inputs.get(kind, "?")[:8] for kind in ("package", "notebook", "lock", "measured")}

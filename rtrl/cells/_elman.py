@@ -23,9 +23,7 @@ class ElmanCell(AbstractGatedCell):
     bias: Float[Array, " n"]
     activation: Callable = eqx.field(static=True)
 
-    def __init__(
-        self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, activation: Callable = jnp.tanh
-    ):
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, activation: Callable = jnp.tanh):
         check_sizes(input_size, hidden_size)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias = uniform_weights(key, n, (1, n, n), (1, n, m), (n,))

@@ -1,7 +1,6 @@
 """Gated cells: an elementwise gate applied to affine pre-activations."""
 
 import abc
-from typing import Self
 
 import equinox as eqx
 import jax
@@ -61,9 +60,7 @@ class AbstractGatedCell(AbstractCell):
     def example_input(self) -> Float[Array, " m"]:
         return jnp.zeros(self.weight_ih.shape[-1], self.weight_ih.dtype)
 
-    def linearise(
-        self, state: Float[Array, " n"], x: Float[Array, " m"]
-    ) -> tuple[Float[Array, " n"], Linearisation]:
+    def linearise(self, state: Float[Array, " n"], x: Float[Array, " m"]) -> tuple[Float[Array, " n"], Linearisation]:
         """The next state and the local derivatives at (state, x)."""
         units, rest = eqx.partition(self._without_weights(), eqx.is_inexact_array)
 
@@ -72,21 +69,17 @@ class AbstractGatedCell(AbstractCell):
 
         derivatives = jax.value_and_grad(next_state_of_one_unit, argnums=(0, 1, 2, 3))
         over_units = jax.vmap(derivatives, in_axes=-1, out_axes=(0, -1))
-        next_state, (beta_unit, alpha, beta_hh, beta_ih) = over_units(
-            units, state, *self._preactivations(state, x)
-        )
-        outer = (beta_hh[..., None] * state, beta_ih[..., None] * x)
+        next_state, (beta_unit, alpha, beta_hh, beta_ih) = over_units(units, state, *self._preactivations(state, x))
+        outer = jnp.multiply.outer(beta_hh, state), jnp.multiply.outer(beta_ih, x)
         immediate = eqx.tree_at(_weights, beta_unit, outer, is_leaf=lambda leaf: leaf is None)
         return next_state, Linearisation(alpha, beta_hh, immediate)
 
     def _preactivations(self, state, x):
         if x.shape != self.weight_ih.shape[-1:]:
-            raise ValueError(
-                f"x: expected shape {self.weight_ih.shape[-1:]} for {type(self).__name__}, got {x.shape}"
-            )
+            raise ValueError(f"x: expected shape {self.weight_ih.shape[-1:]} for {type(self).__name__}, got {x.shape}")
         return self.weight_hh @ state, self.weight_ih @ x
 
-    def _without_weights(self) -> Self:
+    def _without_weights(self) -> "AbstractGatedCell":
         return eqx.tree_at(_weights, self, (None, None))
 
 

@@ -1,6 +1,7 @@
 """Real-time recurrent learning."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 from jaxtyping import PRNGKeyArray
 
@@ -34,5 +35,5 @@ class RTRL(AbstractEstimator):
         return _form_of(cell).step(cell, state, x, memory)
 
 
-def _form_of(cell: AbstractCell):
+def _form_of(cell: AbstractCell) -> ModuleType:
     return _textbook if isinstance(cell, AbstractGatedCell) else _arbitrary

@@ -41,7 +41,7 @@ class InfluenceBalancingCell(AbstractCell):
         return np.repeat([1.0, -1.0], [self.positive, self.negative])
 
     def __call__(self, state: Float[Array, " n"], x: Float[Array, "..."]) -> Float[Array, " n"]:
-        return self.coupling @ state + self.theta * self.drive
+        return jnp.asarray(self.coupling) @ state + self.theta * self.drive
 
     def initial_state(self) -> Float[Array, " n"]:
         return jnp.zeros(len(self.drive), self.theta.dtype)

@@ -1,0 +1,57 @@
+"""How a re-run notebook is compared with its reference outputs: words exactly, numbers as tagged.
+
+A cell tagged `rtol=0.05` (and perhaps `atol=0.001`) may print numbers that differ by that much from the
+stored ones; a cell without such a tag must print the same characters.
+"""
+
+import math
+import re
+
+import pytest
+from nbval.plugin import IPyNbCell
+
+NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)\b", re.IGNORECASE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, IPyNbCell) and (tolerance := tolerance_of(item.cell.metadata.get("tags", []))):
+            item.compare_outputs = tolerant(item.compare_outputs, tolerance)
+
+
+def tolerance_of(tags: list[str]) -> dict[str, float]:
+    """The tolerances that a cell's tags name, as keywords of `math.isclose`."""
+    names = {"rtol": "rel_tol", "atol": "abs_tol"}
+    pairs = (tag.partition("=") for tag in tags if tag.partition("=")[0] in names)
+    return {names[name]: float(value) for name, _, value in pairs}
+
+
+def tolerant(compare, tolerance):
+    """nbval's comparison, in which text that agrees within the tolerance counts as the reference's."""
+
+    def compare_within(test, reference, skip_compare=None):
+        for new, old in zip(test, reference, strict=False):
+            if "text" in new and "text" in old and agree(new["text"], old["text"], tolerance):
+                new["text"] = old["text"]
+            for kind in set(new.get("data", {})) & set(old.get("data", {})) & {"text/plain"}:
+                if agree(new["data"][kind], old["data"][kind], tolerance):
+                    new["data"][kind] = old["data"][kind]
+        return compare(test, reference, skip_compare)
+
+    return compare_within
+
+
+def agree(new: str, old: str, tolerance: dict[str, float]) -> bool:
+    """Whether two texts have the same words, in the same order, and numbers within the tolerance."""
+    if NUMBER.sub("#", new).split() != NUMBER.sub("#", old).split():
+        return False
+    pairs = zip(NUMBER.findall(new), NUMBER.findall(old), strict=True)
+    return all(a == b or close(parse(a), parse(b), tolerance) for a, b in pairs)
+
+
+def parse(number: str) -> float:
+    return float(number.replace("−", "-"))
+
+
+def close(new: float, old: float, tolerance: dict[str, float]) -> bool:
+    return math.isclose(new, old, **{"rel_tol": 0.0, "abs_tol": 0.0} | tolerance)

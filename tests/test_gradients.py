@@ -1,0 +1,166 @@
+"""Every estimator's gradient against plain loops, leaf by leaf."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from cells import CELLS, make_model, make_stream, weighted_loss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rtrl
+
+STEPS = 23
+INPUT, WIDTH = 7, 11
+
+
+def assert_same_leaves(estimate, reference, rtol):
+    """Each parameter by itself: the same within rtol of its own size, and zero only where the reference is."""
+    pairs = zip(jax.tree.leaves_with_path(estimate), jax.tree.leaves(reference), strict=True)
+    for (path, leaf), expected in pairs:
+        name = jax.tree_util.keystr(path)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(leaf, expected, rtol=0, atol=rtol * scale, err_msg=name)
+        assert (scale == 0) == (np.abs(leaf).max() == 0), name
+
+
+def split(sequence):
+    """A (targets, weights) stream as a list of pairs."""
+    return list(zip(*sequence, strict=True))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.TBPTT(STEPS), rtrl.TBPTT(STEPS + 7), rtrl.BPTT()], ids=str)
+def test_exact_estimators_equal_backpropagation_through_a_plain_loop(cell, estimator):
+    model, (xs, ys) = make_model(cell), make_stream(STEPS)
+    value, estimate = rtrl.sequence_gradient(estimator, model, weighted_loss, xs, ys)
+    expected, reference = eqx.filter_value_and_grad(oracles.loop_loss)(model, weighted_loss, xs, split(ys))
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    assert_same_leaves(estimate, reference, rtol=1e-10)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 12), st.integers(0, 10**6), st.floats(0.1, 3.0))
+def test_rtrl_is_exact_for_any_size_length_and_weight_scale(inputs, units, steps, seed, scale):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    cell = jax.tree.map(lambda p: scale * p, rtrl.GRUCell(inputs, units, key=keys[0]))
+    model = rtrl.Model(cell, eqx.nn.Linear(units, 1, key=keys[1]))
+    xs, ys = jax.random.normal(keys[2], (steps, inputs)), jax.random.normal(keys[3], (steps, 1))
+    _, estimate = rtrl.sequence_gradient(rtrl.RTRL(), model, squared_error, xs, ys)
+    reference = eqx.filter_grad(oracles.loop_loss)(model, squared_error, xs, ys)
+    np.testing.assert_allclose(ravel(estimate), ravel(reference), rtol=1e-9, atol=1e-11)
+
+
+def test_rtrl_agrees_with_finite_differences():
+    model, (xs, ys) = make_model("gru"), make_stream(STEPS)
+    theta, rebuild = jax.flatten_util.ravel_pytree(model)
+    _, estimate = rtrl.sequence_gradient(rtrl.RTRL(), model, weighted_loss, xs, ys)
+    loss = jax.jit(lambda theta: oracles.loop_loss(rebuild(theta), weighted_loss, xs, split(ys)))
+    for i in range(0, theta.size, 7):
+        step = 1e-6 * np.eye(theta.size)[i]
+        difference = (loss(theta + step) - loss(theta - step)) / 2e-6
+        np.testing.assert_allclose(ravel(estimate)[i], difference, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 7])
+def test_tbptt_is_the_sum_over_its_window(horizon):
+    """Backpropagation with the gradient cut where each window begins."""
+    model, (xs, ys) = make_model("gru"), make_stream(STEPS)
+    _, estimate = rtrl.sequence_gradient(rtrl.TBPTT(horizon), model, weighted_loss, xs, ys)
+
+    def windowed(model):
+        states = [model.cell.initial_state()]
+        for x in xs:
+            states.append(jax.lax.stop_gradient(model.cell(states[-1], x)))
+        total = 0.0
+        for t, target in enumerate(split(ys)):
+            begin = max(0, t + 1 - horizon)
+            h = states[begin]
+            for x in xs[begin : t + 1]:
+                h = model.cell(h, x)
+            total += weighted_loss(model.readout(h), target)
+        return total
+
+    assert_same_leaves(estimate, eqx.filter_grad(windowed)(model), rtol=1e-10)
+
+
+def test_horizon_bias_of_a_linear_cell_falls_with_the_spectral_radius():
+    """For h' = a h + x the missing part of ds/da after a long constant drive is of order a^h."""
+    cell = rtrl.ElmanCell(1, 1, key=jax.random.key(0), activation=lambda a: a)
+    cell = eqx.tree_at(
+        lambda c: (c.weight_hh, c.weight_ih, c.bias),
+        cell,
+        (jnp.full((1, 1, 1), 0.8), jnp.ones((1, 1, 1)), jnp.zeros(1)),
+    )
+    for horizon in (1, 3, 10):
+        state, estimator = jnp.array([5.0]), rtrl.TBPTT(horizon)
+        memory = estimator.init(cell, state)
+        for _ in range(horizon):
+            state, pullback, memory = estimator.step(cell, state, jnp.ones(1), memory)
+        exact, kept = 5.0 / (1 - 0.8), pullback(jnp.ones(1)).weight_hh[0, 0, 0]
+        np.testing.assert_allclose((exact - kept) / exact, 0.8**horizon, rtol=1e-12)
+
+
+def test_gated_and_arbitrary_forms_agree():
+    class Hidden(rtrl.AbstractCell):
+        inner: rtrl.GRUCell
+
+        def __call__(self, state, x):
+            return self.inner(state, x)
+
+        def initial_state(self):
+            return self.inner.initial_state()
+
+    model, (xs, ys) = make_model("gru"), make_stream(STEPS)
+    disguised = rtrl.Model(Hidden(model.cell), model.readout)
+    _, gated = rtrl.sequence_gradient(rtrl.RTRL(), model, weighted_loss, xs, ys)
+    _, arbitrary = rtrl.sequence_gradient(rtrl.RTRL(), disguised, weighted_loss, xs, ys)
+    np.testing.assert_allclose(ravel(gated), ravel(arbitrary), rtol=1e-11, atol=1e-13)
+
+
+def test_immediate_jacobian_is_never_built_as_states_by_parameters():
+    cell = rtrl.GRUCell(INPUT, WIDTH, key=jax.random.key(0))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(cell))
+    jaxpr = jax.make_jaxpr(lambda h, x: jax.tree.leaves(cell.linearise(h, x)))(jnp.zeros(WIDTH), jnp.zeros(INPUT))
+    sizes = [v.aval.size for eqn in jaxpr.eqns for v in eqn.outvars]
+    assert max(sizes) <= parameters
+    largest_leaf = max(leaf.size for leaf in jax.tree.leaves(cell))
+    step = jax.make_jaxpr(lambda h, x, j: jax.tree.leaves(rtrl.RTRL().step(cell, h, x, j)[2]))
+    influence = rtrl.RTRL().init(cell, jnp.zeros(WIDTH))
+    full = [v.aval for eqn in step(jnp.zeros(WIDTH), jnp.zeros(INPUT), influence).eqns for v in eqn.outvars]
+    made = [a for a in full if a.size >= WIDTH * largest_leaf]
+    assert len(made) <= 4  # product and in-place sum of the largest leaf, and their reshapes
+
+
+def test_float32_stays_float32():
+    model = jax.tree.map(lambda p: p.astype(jnp.float32), make_model("gru"))
+    xs, ys = jax.tree.map(lambda a: a.astype(jnp.float32), make_stream(5))
+    for estimator in (rtrl.RTRL(), rtrl.TBPTT(3), rtrl.BPTT()):
+        _, estimate = rtrl.sequence_gradient(estimator, model, weighted_loss, xs, ys)
+        assert {leaf.dtype for leaf in jax.tree.leaves(estimate)} == {jnp.dtype("float32")}
+
+
+def test_gradients_vectorise_over_seeds():
+    def one(seed):
+        model = make_model("elman")
+        model = jax.tree.map(lambda p: p * (1 + 0.1 * seed), model)
+        return ravel(rtrl.sequence_gradient(rtrl.RTRL(), model, weighted_loss, *make_stream(7))[1])
+
+    np.testing.assert_allclose(jax.vmap(one)(jnp.arange(3.0))[2], one(2.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru"])
+def test_cells_follow_their_published_formulas(cell):
+    made = make_model(cell).cell
+    h, x = np.linspace(-1, 1, 5), np.array([0.3, -0.2, 2.0])
+    np.testing.assert_allclose(made(jnp.asarray(h), jnp.asarray(x)), getattr(oracles, cell)(made, h, x), rtol=1e-13)
+
+
+def squared_error(prediction, target):
+    return jnp.sum((prediction - target) ** 2)
+
+
+def ravel(tree):
+    return jax.flatten_util.ravel_pytree(tree)[0]

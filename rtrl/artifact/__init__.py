@@ -2,6 +2,7 @@
 
 from rtrl.artifact.claims import Claim as Claim
 from rtrl.artifact.claims import Evidence as Evidence
+from rtrl.artifact.measured import read_measured as read_measured
 from rtrl.artifact.publication import Publication as Publication
 from rtrl.artifact.statistics import bootstrap_interval as bootstrap_interval
 from rtrl.artifact.statistics import mean_interval as mean_interval

@@ -30,9 +30,11 @@ def keep(notebook: str, source: Path) -> None:
     (folder / f"{notebook}_provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def read(notebook: str, name: str) -> tuple[pd.DataFrame, dict]:
-    """A kept table and its record."""
+def read_measured(notebook: str, name: str) -> tuple[pd.DataFrame, dict]:
+    """A kept table and its record; both empty if the study has never been run."""
     folder = ROOT / MEASURED
+    if not (folder / f"{notebook}_provenance.json").is_file():
+        return pd.DataFrame(), {}
     record = json.loads((folder / f"{notebook}_provenance.json").read_text(encoding="utf-8"))
     return pd.read_csv(folder / f"{notebook}_{name}.csv"), record
 

@@ -2,11 +2,18 @@
 
 import os
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 import jax
 import jaxtyping
+import pytest
+from checkout import Checkout
 
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jaxtyping.install_import_hook("rtrl", "beartype.beartype")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A small checkout of its own, for a test of the pipeline."""
+    return Checkout(tmp_path)

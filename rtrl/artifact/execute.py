@@ -43,7 +43,7 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> list[P
     shutil.rmtree(staging, ignore_errors=True)
     for folder in (staging, running.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    _run_papermill(notebook, running, staging, overrides)
+    run_papermill(notebook, running, staging, overrides)
     files = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
     _publish(files, notebook, staging, destination)
     if tier == "extended":
@@ -53,26 +53,28 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> list[P
     return files
 
 
-def _run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any]) -> None:
+def run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any]) -> None:
+    """Executes a notebook into the file `running`; what it publishes goes into `staging`."""
     names = notebooks()
     label = f"[{names.index(notebook) + 1}/{len(names)}] {notebook}"
     began = time.monotonic()
     os.environ[OUTPUT_VARIABLE] = str(staging)
     os.environ[OVERRIDES_VARIABLE] = json.dumps(overrides)
     try:
-        papermill.execute_notebook(
-            ROOT / NOTEBOOKS / f"{notebook}.ipynb",
-            running,
-            parameters=dict(overrides),
-            kernel_name="python3",
-            cwd=ROOT / NOTEBOOKS,
-            config=Config(ConnectionFileMixin={"transport": "ipc"}),  # no open ports, and no warning about them
-            progress_bar={  # pyright: ignore[reportArgumentType]
-                "desc": label,
-                "mininterval": 1 if sys.stderr.isatty() else 15,
-                "ncols": 90,
-            },
-        )
+        with tempfile.TemporaryDirectory() as sockets:
+            papermill.execute_notebook(
+                ROOT / NOTEBOOKS / f"{notebook}.ipynb",
+                running,
+                parameters=dict(overrides),
+                kernel_name="python3",
+                cwd=ROOT / NOTEBOOKS,
+                config=Config(ConnectionFileMixin={"transport": "ipc", "ip": f"{sockets}/kernel"}),  # no open ports
+                progress_bar={  # pyright: ignore[reportArgumentType]
+                    "desc": label,
+                    "mininterval": 1 if sys.stderr.isatty() else 15,
+                    "ncols": 90,
+                },
+            )
     except PapermillExecutionError as error:
         failed = ROOT / BUILD / "failed" / running.name
         failed.parent.mkdir(parents=True, exist_ok=True)

@@ -52,9 +52,13 @@ class Publication:
 
     def table(self, data: pd.DataFrame, name: str, caption: str) -> None:
         """Writes a data frame as CSV, and as a LaTeX table with a caption for the paper."""
-        latex = data.style.hide(axis="index").format(precision=3, escape="latex").format_index(escape="latex", axis=1)
+        latex = (
+            data.style.hide(axis="index")
+            .format(precision=3, escape="latex", na_rep="--")
+            .format_index(escape="latex", axis=1)
+        )
         text = latex.to_latex(  # pyright: ignore[reportAttributeAccessIssue]
-            caption=caption, label=f"tab:{name}", hrules=True, position="t"
+            caption=caption, label=f"tab:{self.notebook}_{name}", hrules=True, position="t"
         )
         self._path(GENERATED, name, "tex").write_text(text, encoding="utf-8")
         self._csv(data, name)

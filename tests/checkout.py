@@ -1,0 +1,73 @@
+"""A small checkout of its own for each test of the pipeline: the real package and Makefile, tiny notebooks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+SOURCE = Path(__file__).resolve().parents[1]
+
+TINY = """
+from rtrl.artifact import Publication
+import matplotlib.pyplot as plt, pandas as pd
+publication = Publication("{name}", tier=tier, seed=0)
+data = pd.DataFrame({{"x": [0, 1], "y": [0, slope]}})
+figure, ax = plt.subplots()
+ax.plot(data["x"], data["y"])
+publication.figure(figure, "line", data)
+publication.table(data, "points", "Two points.")
+publication.number("slope", f"{{slope:.1f}}")
+print("slope", slope)
+"""
+
+
+class Checkout:
+    """A folder with rtrl/, a Makefile and notebooks; `make` and `python` run in it with this test's Python."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        shutil.copytree(SOURCE / "rtrl", folder / "rtrl", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+            shutil.copy(SOURCE / name, folder)
+        for name in ("notebooks", "paper", "data/measured"):
+            (folder / name).mkdir(parents=True)
+        (folder / "notebooks" / "tiers.toml").write_text("[01_line.smoke]\nslope = 2.0\n")
+        self.add("01_line")
+        self.paper(r"\artifact{01_line_slope}")
+
+    def add(self, name: str, code: str = TINY) -> None:
+        """Adds a notebook of one code cell, `code`, after its parameters."""
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        parameters, tags = 'tier = "paper"\nslope = 1.0', {"tags": ["parameters"]}
+        cells = [
+            nbformat.v4.new_markdown_cell(f"# {name}", id="00-title"),
+            nbformat.v4.new_code_cell(parameters, id="01-parameters", metadata=tags),
+            nbformat.v4.new_code_cell(code.format(name=name).strip(), id="02-work"),
+        ]
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+        nbformat.write(notebook, self.folder / "notebooks" / f"{name}.ipynb")
+
+    def paper(self, text: str) -> None:
+        (self.folder / "paper" / "paper.tex").write_text(text)
+
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        return self.run("make", f"PYTHON={sys.executable}", "ENV=requirements.lock", *arguments, **environment)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run(sys.executable, *arguments)
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment() | environment, capture_output=True, text=True, timeout=600
+        )
+
+    def environment(self) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "RTRL_"))}
+        return inherited | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def files(self, pattern: str = "**/*") -> set[str]:
+        """The paths of all files that match, relative to the checkout."""
+        return {str(p.relative_to(self.folder)) for p in self.folder.glob(pattern) if p.is_file()}

@@ -1,0 +1,127 @@
+"""What notebooks publish carries where it came from, and verdicts follow from evidence."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from rtrl.artifact import Claim, Evidence, Publication, bootstrap_interval, mean_interval, provenance, status
+from rtrl.artifact.paths import ROOT
+
+
+@pytest.fixture
+def publication(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTRL_OUTPUT", str(tmp_path))
+    return Publication("01_exactness", tier="smoke", seed=7)
+
+
+def test_png_and_pdf_carry_their_provenance(publication, tmp_path):
+    figure, ax = plt.subplots()
+    ax.plot([0, 1])
+    publication.figure(figure, "line", pd.DataFrame({"x": [0, 1]}))
+    plt.close(figure)
+    from_png = status.read(tmp_path / "figures/01_exactness_line.png")
+    pdf = PdfReader(tmp_path / "figures/01_exactness_line.pdf").metadata
+    assert pdf is not None
+    assert from_png == json.loads(pdf["/Keywords"])
+    assert "/CreationDate" not in pdf
+    assert from_png["seed"] == 7
+    assert from_png["tier"] == "smoke"
+    assert from_png["inputs"] == provenance.inputs("01_exactness")
+    assert {"notebook", "jax"} <= set(from_png)
+
+
+def test_overrides_change_the_inputs_and_prose_does_not():
+    assert provenance.changed(provenance.inputs("01_exactness"), provenance.inputs("01_exactness", {"seed": 1})) == [
+        "overrides"
+    ]
+    assert "What this does not say" not in provenance.code(ROOT / "notebooks/01_exactness.ipynb")
+
+
+def test_results_are_tidy_files_beside_the_figures(publication, tmp_path):
+    publication.table(pd.DataFrame({"a_b": ["x_y", "z"], "value": [0.12345, None]}), "small", "A caption.")
+    publication.number("answer", "42")
+    assert pd.read_csv(tmp_path / "data/results/01_exactness_small.csv")["value"][0] == 0.12345
+    latex = (tmp_path / "paper/generated/01_exactness_small.tex").read_text()
+    assert r"x\_y" in latex
+    assert r"a\_b" in latex
+    assert r"\label{tab:01_exactness_small}" in latex
+    assert json.loads((tmp_path / "data/results/01_exactness_numbers.json").read_text()) == {
+        "01_exactness_answer": "42"
+    }
+
+
+@pytest.mark.parametrize("name", ["Answer", "two words", "../up", "double__score"])
+def test_names_are_lower_case_words(publication, name):
+    with pytest.raises(ValueError, match="name: expected lower_case"):
+        publication.number(name, "1")
+
+
+def test_an_unknown_notebook_is_refused():
+    with pytest.raises(ValueError, match="notebook: expected the name of a file in notebooks/"):
+        Publication("77_nothing", tier="paper", seed=0)
+
+
+def evidence(condition, low, high, side="below"):
+    return Evidence(condition, (low + high) / 2, (low, high), "units", side, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([evidence("a", 0.1, 0.9)], "supported"),
+        ([evidence("a", 0.1, 1.1)], "not supported"),
+        ([evidence("a", 0.1, 0.9), evidence("b", 0.5, 1.5)], "supported when a"),
+        ([evidence("a", 1.1, 1.2, "above"), evidence("b", 0.9, 1.2, "above")], "supported when a"),
+    ],
+)
+def test_verdicts_follow_from_whole_intervals(publication, tmp_path, rows, verdict):
+    assert publication.claim("some_claim", "Something holds.", *rows).verdict == verdict
+    recorded = json.loads((tmp_path / "data/results/01_exactness_claims.json").read_text())
+    assert recorded[0]["verdict"] == verdict
+    assert recorded[0]["notebook"] == "01_exactness"
+
+
+def test_evidence_must_make_sense():
+    with pytest.raises(ValueError, match=r"interval: expected low <= 2\.0 <= high"):
+        Evidence("a", 2.0, (0.0, 1.0), "units", "below", 1.0)
+    with pytest.raises(ValueError, match="evidence: expected at least one"):
+        Claim("empty", "Nothing.", [])
+
+
+def test_intervals_match_published_formulas():
+    low, high = mean_interval([1.0, 2.0, 3.0])
+    assert low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)  # t(0.975, 2 degrees of freedom) = 4.302653
+    assert high == pytest.approx(2 + 4.302653 / 3**0.5, abs=1e-5)
+    low, high = bootstrap_interval([5.0] * 9 + [6.0])
+    assert (low, high) == (5.0, 5.0)
+
+
+def test_committed_figures_come_from_this_code():
+    table = status.figures()
+    assert len(table)
+    stale = table[(table["stale"] != "") | (table["tier"] != "paper")]
+    assert stale.empty, f"run `make freeze` and commit its results:\n{stale.to_string()}"
+
+
+def test_a_second_run_makes_the_same_bytes(tmp_path):
+    """The same machine and lock: every figure of a real notebook, twice, byte for byte."""
+
+    def run(output: Path) -> dict[str, str]:
+        script = "import json, sys; from rtrl.artifact import execute, parameters; from pathlib import Path; " + (
+            "overrides = parameters.of_tier('01_exactness', 'smoke'); "
+            "execute.run_papermill('01_exactness', Path(sys.argv[1]) / 'run.ipynb', Path(sys.argv[1]), overrides)"
+        )
+        output.mkdir()
+        subprocess.run([sys.executable, "-c", script, str(output)], check=True, capture_output=True)
+        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((output / "figures").iterdir())}
+
+    first = run(tmp_path / "first")
+    assert len(first) == 4
+    assert run(tmp_path / "second") == first

@@ -27,8 +27,9 @@ def freeze(notebook: str) -> bool:
     text = nbformat.writes(clean(nbformat.read(executed, as_version=4), notebook)) + "\n"
     changed = text != source.read_text(encoding="utf-8")
     if changed:
+        before = source.stat()
         source.write_text(text, encoding="utf-8")
-        os.utime(executed)
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))  # same code: nothing becomes stale
     return changed
 
 

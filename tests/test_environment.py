@@ -1,0 +1,65 @@
+"""pyproject.toml, requirements.lock and environment.yml describe one environment."""
+
+import re
+import sys
+import tomllib
+from importlib.metadata import version
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from rtrl.artifact.paths import ROOT
+
+LOCK = (ROOT / "requirements.lock").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked():
+    """Every pinned requirement of the lock that applies here, by name."""
+    lines = re.findall(r"^(\S+==[^\\\n]+)", LOCK, re.MULTILINE)
+    pins = [Requirement(line.strip()) for line in lines]
+    return {canonicalize_name(pin.name): pin for pin in pins if pin.marker is None or pin.marker.evaluate()}
+
+
+def direct():
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return [Requirement(line) for group in groups for line in group]
+
+
+def test_the_lock_pins_every_direct_dependency_within_its_bounds():
+    pins = locked()
+    for requirement in direct():
+        pin = pins[canonicalize_name(requirement.name)]
+        (specifier,) = pin.specifier
+        assert specifier.operator == "=="
+        assert requirement.specifier.contains(specifier.version), requirement
+
+
+def test_the_installed_versions_are_the_locked_ones():
+    for requirement in direct():
+        (specifier,) = locked()[canonicalize_name(requirement.name)].specifier
+        assert version(requirement.name) == specifier.version
+
+
+def test_every_pin_has_hashes_and_no_index_is_named():
+    blocks = re.split(r"^(?=\S+==)", LOCK, flags=re.MULTILINE)[1:]
+    assert len(blocks) > 100
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert not re.search(r"https?://|file:|--index|--find-links|@ ", LOCK)
+
+
+def test_conda_takes_python_and_tex_from_conda_forge_and_the_rest_from_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == "rtrl"
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    *conda, pip = environment["dependencies"]
+    assert {"pip", "make", "tectonic"} < set(conda)
+    (python,) = [line for line in conda if line.startswith("python=")]
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.removeprefix("python="))
+    assert pip == {"pip": ["-r requirements.lock"]}
+
+
+def test_this_python_is_new_enough():
+    running = ".".join(map(str, sys.version_info[:2]))
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(running)

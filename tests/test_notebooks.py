@@ -1,0 +1,68 @@
+"""The committed notebooks are clean, and re-runs are compared with them as tagged."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from rtrl.artifact.freeze import clean
+from rtrl.artifact.paths import NOTEBOOKS, ROOT, notebooks
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_committed_notebooks_are_clean_and_complete(name):
+    path = ROOT / NOTEBOOKS / f"{name}.ipynb"
+    stored = nbformat.read(path, as_version=4)
+    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run `make freeze`"
+    assert nbformat.writes(clean(nbformat.read(path, as_version=4), name)) + "\n" == path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert str(ROOT) not in text
+    assert json.loads(text)["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def rerun(folder, printed, stored, tags):
+    """nbval's result for one cell that prints `printed` where `stored` is the reference."""
+    output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
+    cell = nbformat.v4.new_code_cell(
+        f"print({printed!r})", outputs=[output], execution_count=1, metadata={"tags": tags}
+    )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "01_cell.ipynb")
+    (folder / "conftest.py").write_text((ROOT / NOTEBOOKS / "conftest.py").read_text())
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval",
+        "--nbval-current-env",
+        str(folder),
+    ]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("printed", "stored", "tags", "passes"),
+    [
+        ("loss 1.04 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], True),
+        ("loss 1.06 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], False),
+        ("loss 1.04 after 3 steps", "loss 1.00 after 3 steps", [], False),
+        ("cost 1.00 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], False),
+        ("saved 0.001", "saved -0.002", ["rtol=0.05", "atol=0.01"], True),
+        ("saved 0.001", "saved -0.002", ["rtol=0.05"], False),
+        ("saved 1.0 2.0", "saved 1.0", ["rtol=0.05"], False),
+        ("saved nan", "saved 1.0", ["rtol=0.05"], False),
+        ("a   1.01  b", "a 1.00   b", ["rtol=0.05"], True),
+        ("1.01e-3", "1.00e-3", ["rtol=0.05"], True),
+        ("1.00e-4", "1.00e-3", ["rtol=0.05"], False),
+    ],
+)
+def test_reruns_agree_in_words_and_within_the_tagged_tolerance(tmp_path, printed, stored, tags, passes):
+    completed = rerun(tmp_path, printed, stored, tags)
+    assert (completed.returncode == 0) == passes, completed.stdout + completed.stderr
+    assert ("1 passed" if passes else "1 failed") in completed.stdout

@@ -29,14 +29,14 @@ def tolerance_of(tags: list[str]) -> dict[str, float]:
 def tolerant(compare, tolerance):
     """nbval's comparison, in which text that agrees within the tolerance counts as the reference's."""
 
-    def compare_within(test, reference, skip_compare=None):
-        for new, old in zip(test, reference, strict=False):
+    def compare_within(test, ref, skip_compare=None):
+        for new, old in zip(test, ref, strict=False):
             if "text" in new and "text" in old and agree(new["text"], old["text"], tolerance):
                 new["text"] = old["text"]
             for kind in set(new.get("data", {})) & set(old.get("data", {})) & {"text/plain"}:
                 if agree(new["data"][kind], old["data"][kind], tolerance):
                     new["data"][kind] = old["data"][kind]
-        return compare(test, reference, skip_compare)
+        return compare(test, ref, skip_compare)
 
     return compare_within
 

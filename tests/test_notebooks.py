@@ -26,23 +26,13 @@ def test_committed_notebooks_are_clean_and_complete(name):
 def rerun(folder, printed, stored, tags):
     """nbval's result for one cell that prints `printed` where `stored` is the reference."""
     output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
-    cell = nbformat.v4.new_code_cell(
-        f"print({printed!r})", outputs=[output], execution_count=1, metadata={"tags": tags}
-    )
+    cell = nbformat.v4.new_code_cell(f"print({printed!r})", outputs=[output], execution_count=1)
+    cell.metadata["tags"] = tags
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "01_cell.ipynb")
     (folder / "conftest.py").write_text((ROOT / NOTEBOOKS / "conftest.py").read_text())
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--nbval",
-        "--nbval-current-env",
-        str(folder),
-    ]
+    options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+    command = [sys.executable, "-m", "pytest", *options, str(folder)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 

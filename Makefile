@@ -13,8 +13,8 @@ export OMP_NUM_THREADS ?= 1
 export JUPYTER_PLATFORM_DIRS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-# An active conda environment that has papermill is the one of environment.yml; else there is a .venv.
-ifneq (,$(and $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/bin/papermill)))
+# The active conda environment if it is the one of environment.yml, else a .venv.
+ifeq (rtrl,$(CONDA_DEFAULT_ENV))
 PYTHON := $(CONDA_PREFIX)/bin/python
 ENV := build/.environment$(subst /,-,$(CONDA_PREFIX))
 else
@@ -23,8 +23,15 @@ ENV := .venv/.complete
 endif
 
 NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
-SOURCES := $(shell find rtrl -name '*.py') requirements.lock notebooks/tiers.toml $(wildcard data/measured/*)
-TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool))))
+SOURCES := $(shell find rtrl -name '*.py') requirements.lock notebooks/tiers.toml
+MEASURED := $(wildcard data/measured/*)
+LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
+TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
+
+# Beside other goals these two must have the folders to themselves.
+ifneq (,$(filter clean test,$(MAKECMDGOALS)))
+.NOTPARALLEL:
+endif
 
 .PHONY: help env figures test lint smoke lab freeze extended paper status clean
 
@@ -42,10 +49,10 @@ test: $(ENV) ## unit tests, then every notebook against its reference outputs; 2
 lint: $(ENV) ## formatting, style and types; 1 minute
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m pyright
+	$(PYTHON) -m pyright --pythonpath $(PYTHON)
 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 1 minute
-extended: $(NOTEBOOKS:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes
+extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes
 
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks
@@ -69,10 +76,12 @@ clean: ## remove build/; the environment and the committed outputs stay
 	rm -rf build
 
 define TIER
-build/$(1)/%.ipynb: notebooks/%.ipynb $$(SOURCES) | $$(ENV)
+build/$(1)/%.ipynb: notebooks/%.ipynb $$(SOURCES) $(2) | $$(ENV)
 	@$$(PYTHON) -m rtrl.artifact.execute $$* --tier $(1)
 endef
-$(foreach tier,smoke paper extended,$(eval $(call TIER,$(tier))))
+$(eval $(call TIER,smoke,$(MEASURED)))
+$(eval $(call TIER,paper,$(MEASURED)))
+$(eval $(call TIER,extended))
 
 # What each executed notebook published, so that a missing or altered output runs its notebook again.
 -include $(NOTEBOOKS:%=build/paper/%.mk)

@@ -1,7 +1,8 @@
 """How a re-run notebook is compared with its reference outputs: words exactly, numbers as tagged.
 
-A cell tagged `rtol=0.05` (and perhaps `atol=0.001`) may print numbers that differ by that much from the
-stored ones; a cell without such a tag must print the same characters.
+A cell tagged `rtol=0.05` (and perhaps `atol=0.001`) may print measured numbers (those with a decimal point or an
+exponent) that differ by that much from the stored ones. Integers are names and counts, and as exact as words; a cell
+without such a tag must print the same characters.
 """
 
 import math
@@ -10,7 +11,7 @@ import re
 import pytest
 from nbval.plugin import IPyNbCell
 
-NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)\b", re.IGNORECASE)
+NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan\b|inf\b)", re.IGNORECASE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

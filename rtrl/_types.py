@@ -9,7 +9,7 @@ from typing import TypeAlias
 from jaxtyping import Array, Float, PyTree
 
 State: TypeAlias = PyTree
-"""What a cell carries from step to step: any pytree of arrays."""
+"""What a cell carries from step to step: any pytree of real floating-point arrays."""
 
 Input: TypeAlias = PyTree
 """What a cell receives at one step: any pytree of arrays."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
+from rtrl.cells import AbstractCell
 from rtrl.estimators import BPTT, AbstractEstimator
 from rtrl.model import Model
 
@@ -30,9 +31,21 @@ class StepGradient(eqx.Module):
 
 
 def start(estimator: AbstractEstimator, model: Model, key: PRNGKeyArray | None) -> StreamState:
-    """A stream at the cell's initial state."""
-    state = model.cell.initial_state()
+    """A stream at the cell's initial state.
+
+    Raises `TypeError` unless every array of the state is of real floating-point numbers.
+    """
+    state = initial_state(model.cell)
     return StreamState(state, estimator.init(model.cell, state, key=key))
+
+
+def initial_state(cell: AbstractCell) -> State:
+    """The cell's initial state as a constant, checked."""
+    state = jax.tree.map(jnp.asarray, cell.initial_state())
+    for dtype in {leaf.dtype for leaf in jax.tree.leaves(state)}:
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"cell: expected a state of real floating-point arrays, got one of dtype {dtype}")
+    return jax.lax.stop_gradient(state)
 
 
 def step_gradient(
@@ -97,7 +110,7 @@ def _backpropagate(model: Model, loss: Loss, xs: Input, ys: Target) -> tuple[Sca
             state = model.cell(state, xy[0])
             return state, loss(model.predict(state), xy[1])
 
-        return jax.lax.scan(step, model.cell.initial_state(), (xs, ys))[1].sum()
+        return jax.lax.scan(step, initial_state(model.cell), (xs, ys))[1].sum()
 
     return total_loss(model)
 

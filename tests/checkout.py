@@ -34,7 +34,9 @@ class Checkout:
             shutil.copy(SOURCE / name, folder)
         for name in ("notebooks", "paper", "data/measured"):
             (folder / name).mkdir(parents=True)
-        (folder / "notebooks" / "tiers.toml").write_text("[01_line.smoke]\nslope = 2.0\n")
+        (folder / "notebooks" / "tiers.toml").write_text(
+            "[01_line.smoke]\nslope = 2.0\n[01_line.extended]\nslope = 4.0\n"
+        )
         self.add("01_line")
         self.paper(r"\artifact{01_line_slope}")
 
@@ -54,7 +56,13 @@ class Checkout:
         (self.folder / "paper" / "paper.tex").write_text(text)
 
     def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        return self.run("make", f"PYTHON={sys.executable}", "ENV=requirements.lock", *arguments, **environment)
+        return self.run(
+            shutil.which("make") or "make",
+            f"PYTHON={sys.executable}",
+            "ENV=requirements.lock",
+            *arguments,
+            **environment,
+        )
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess:
         return self.run(sys.executable, *arguments)

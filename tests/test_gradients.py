@@ -103,6 +103,50 @@ def test_horizon_bias_of_a_linear_cell_falls_with_the_spectral_radius():
         np.testing.assert_allclose((exact - kept) / exact, 0.8**horizon, rtol=1e-12)
 
 
+def test_tbptt_never_looks_at_states_before_the_stream():
+    """A cell that is not differentiable at zero, where an empty window would be."""
+
+    class Normalised(rtrl.AbstractCell):
+        weight: jax.Array
+
+        def __call__(self, state, x):
+            return self.weight * state / jnp.linalg.norm(state) + x / jnp.linalg.norm(x)
+
+        def initial_state(self):
+            return jnp.ones(2)
+
+        def example_input(self):
+            return jnp.zeros(2)
+
+    model = rtrl.Model(Normalised(jnp.array([0.7, 1.3])), lambda h: h)
+    xs, ys = jax.random.normal(jax.random.key(0), (2, 4, 2))
+    _, reference = rtrl.sequence_gradient(rtrl.BPTT(), model, squared_error, xs, ys)
+    _, estimate = rtrl.sequence_gradient(rtrl.TBPTT(6), model, squared_error, xs, ys)
+    np.testing.assert_allclose(estimate.cell.weight, reference.cell.weight, rtol=1e-11)
+
+
+def test_the_initial_state_is_a_constant_for_every_estimator():
+    class Learned(rtrl.AbstractCell):
+        start: jax.Array
+
+        def __call__(self, state, x):
+            return jnp.tanh(state * self.start + x)
+
+        def initial_state(self):
+            return 2 * self.start
+
+        def example_input(self):
+            return jnp.zeros(2)
+
+    model = rtrl.Model(Learned(jnp.array([0.7, -0.3])), lambda h: h)
+    xs, ys = jax.random.normal(jax.random.key(0), (2, 4, 2))
+    estimates = [
+        rtrl.sequence_gradient(e, model, squared_error, xs, ys)[1].cell.start
+        for e in (rtrl.BPTT(), rtrl.RTRL(), rtrl.TBPTT(4))
+    ]
+    np.testing.assert_allclose(estimates[1:], [estimates[0]] * 2, rtol=1e-12)
+
+
 def test_gated_and_arbitrary_forms_agree():
     class Hidden(rtrl.AbstractCell):
         inner: rtrl.GRUCell

@@ -94,6 +94,11 @@ class Nameless(rtrl.AbstractCell):
         return jnp.zeros(2)
 
 
+class Counting(Nameless):
+    def initial_state(self):
+        return {"steps": jnp.zeros((), int), "h": jnp.zeros(2)}
+
+
 def bad_calls():
     model, (xs, ys) = make_model("gru"), make_stream(6)
     learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.1))
@@ -111,6 +116,9 @@ def bad_calls():
             learner.init(model), xs[:5], ys
         ),
         "hidden_size: expected an integer of at least 1, got 0": lambda: rtrl.GRUCell(1, 0, key=key),
+        "cell: expected a state of real floating-point arrays, got one of dtype int": lambda: learner.init(
+            rtrl.Model(Counting(), eqx.nn.Identity())
+        ),
         "cell: expected Nameless to define example_input()": lambda: rtrl.TBPTT(2).init(Nameless(), jnp.zeros(2)),
     }
 

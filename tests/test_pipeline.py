@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,7 +84,10 @@ def test_extended_keeps_its_tables_with_where_they_were_measured(checkout):
     assert checkout.make("extended").returncode == 0
     record = json.loads((checkout.folder / "data/measured/01_line_provenance.json").read_text())
     assert set(record["files"]) == {"01_line_line.csv", "01_line_points.csv"}
-    assert {"machine", "date", "versions", "command"} <= set(record)
+    assert {"machine", "date", "versions", "command", "inputs"} <= set(record)
+    assert record["parameters"] == {"tier": "extended", "slope": 4.0}
+    assert checkout.make("-q", "extended").returncode == 0
+    assert "changed since: nothing" in checkout.make("status").stdout
     assert not published(checkout)
 
 
@@ -138,6 +142,7 @@ def test_freeze_stores_clean_outputs_and_leaves_nothing_to_do(checkout):
         (("01_line", "-p", "slop=2.0"), ("no parameter 'slop'", "did you mean 'slope'?")),
         (("01_line", "-p", "zzz=2.0"), ("no parameter 'zzz'", "it has tier, slope")),
         (("01_line", "-p", "slope=steep"), ("parameter slope: expected float like 1.0, got str 'steep'",)),
+        (("01_line", "-p", "slope=None"), ("parameter slope: expected float like 1.0, got NoneType None",)),
         (("01_line", "-p", "slope"), ("parameter: expected NAME=VALUE, got 'slope'",)),
         (("99_line",), ("notebook: expected one of 01_line, got '99_line'",)),
     ],
@@ -145,6 +150,36 @@ def test_freeze_stores_clean_outputs_and_leaves_nothing_to_do(checkout):
 def test_a_wrong_parameter_runs_nothing(checkout, arguments, words):
     one_line(checkout.python("-m", "rtrl.artifact.execute", *arguments), *words)
     assert not checkout.files("build/**/*")
+
+
+def test_an_unknown_section_of_the_tiers_runs_nothing(checkout):
+    (checkout.folder / "notebooks/tiers.toml").write_text("[01_lime.smoke]\nslope = 2.0\n")
+    one_line(checkout.make("smoke"), "tiers.toml: expected [NOTEBOOK.smoke]", "got [01_lime.…]")
+    assert not checkout.files("build/smoke/**/*")
+
+
+def test_inputs_that_change_during_the_run_publish_nothing(checkout):
+    path = checkout.folder / "notebooks/01_line.ipynb"
+    path.write_text(path.read_text().replace("print(", "open('../rtrl/new.py', 'w').close(); print("))
+    one_line(checkout.make("figures"), "package changed meanwhile; run it again")
+    assert not published(checkout)
+    assert not checkout.files("build/paper/*.ipynb")
+
+
+def test_a_killed_kernel_is_reported_in_one_line(checkout):
+    path = checkout.folder / "notebooks/01_line.ipynb"
+    path.write_text(path.read_text().replace("print(", "import os; os.kill(os.getpid(), 9); print("))
+    one_line(checkout.make("figures"), "[1/1] 01_line failed with DeadKernelError", "build/failed/01_line.ipynb")
+
+
+def test_without_git_the_build_succeeds(checkout):
+    tools = checkout.folder / "tools"
+    tools.mkdir()
+    for tool in ("sh", "find", "sed", "awk", "getconf", "python3", "bash"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    completed = checkout.make("figures", PATH=str(tools))
+    assert completed.returncode == 0, completed.stderr
+    assert json.loads((checkout.folder / "build/manifest.json").read_text())["commit"] == "unknown"
 
 
 def test_an_unknown_parameter_of_a_tier_runs_nothing(checkout):
@@ -184,7 +219,7 @@ def test_an_old_python_is_refused(checkout):
     old = checkout.folder / "python3.9"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.9.2;; -c) exit 1;; esac\n')
     old.chmod(0o755)
-    completed = checkout.run("make", f"SYSTEM_PYTHON={old}", "env", CONDA_PREFIX="")
+    completed = checkout.run("make", f"SYSTEM_PYTHON={old}", "env", CONDA_DEFAULT_ENV="")
     one_line(completed, "expected Python 3.11 or newer, got Python 3.9.2", "make SYSTEM_PYTHON=")
     assert not (checkout.folder / ".venv").exists()
 
@@ -192,10 +227,10 @@ def test_an_old_python_is_refused(checkout):
 def test_an_active_conda_environment_is_used_and_no_venv_made(checkout):
     prefix = checkout.folder / "conda"
     (prefix / "bin").mkdir(parents=True)
-    for tool in ("python", "papermill"):
-        (prefix / "bin" / tool).write_text('#!/bin/sh\necho "$@" >> calls\n')
-        (prefix / "bin" / tool).chmod(0o755)
-    completed = checkout.run("make", "status", CONDA_PREFIX=str(prefix))
+    python = prefix / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "$@" >> calls\n')
+    python.chmod(0o755)
+    completed = checkout.run("make", "status", CONDA_PREFIX=str(prefix), CONDA_DEFAULT_ENV="rtrl")
     assert completed.returncode == 0, completed.stderr
     calls = (checkout.folder / "calls").read_text()
     assert "pip install" in calls

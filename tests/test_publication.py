@@ -58,6 +58,13 @@ def test_results_are_tidy_files_beside_the_figures(publication, tmp_path):
     }
 
 
+def test_a_name_is_used_once(publication):
+    publication.table(pd.DataFrame({"x": [1]}), "twice", "A caption.")
+    with pytest.raises(ValueError, match="name: expected one not used before in this notebook, got 'twice'"):
+        publication.figure(plt.figure(), "twice", pd.DataFrame({"x": [2]}))
+    plt.close("all")
+
+
 @pytest.mark.parametrize("name", ["Answer", "two words", "../up", "double__score"])
 def test_names_are_lower_case_words(publication, name):
     with pytest.raises(ValueError, match="name: expected lower_case"):

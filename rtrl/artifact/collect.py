@@ -25,7 +25,7 @@ def numbers() -> dict[str, str]:
 
 def check(published: Mapping[str, str], paper: str) -> None:
     """Raises `ArtifactError` if the paper uses an unpublished number or leaves a published one unused."""
-    used = set(re.findall(r"\\artifact\{([^}]*)\}", paper))
+    used = set(re.findall(r"\\artifact\{([^}]*)\}", re.sub(r"(?<!\\)%.*", "", paper)))
     if missing := sorted(used - set(published)):
         raise ArtifactError(f"paper.tex: expected numbers that a notebook publishes, got {', '.join(missing)}")
     if unused := sorted(set(published) - used):
@@ -41,20 +41,27 @@ def tex(published: Mapping[str, str]) -> str:
 def manifest() -> dict:
     """Which files were made, on which machine, from which commit."""
     files = sorted(path for folder in PUBLISHED for path in (ROOT / folder).iterdir() if path.is_file())
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return {
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit(),
         "host": platform.node(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "sha256": {str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }
 
 
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"  # no git here, or no repository
+
+
 def main() -> None:
     published = numbers()
     check(published, (ROOT / "paper" / "paper.tex").read_text(encoding="utf-8"))
-    (ROOT / GENERATED / "numbers.tex").write_text(tex(published), encoding="utf-8")
     (ROOT / BUILD / "manifest.json").write_text(json.dumps(manifest(), indent=1) + "\n", encoding="utf-8")
+    (ROOT / GENERATED / "numbers.tex").write_text(tex(published), encoding="utf-8")
 
 
 if __name__ == "__main__":

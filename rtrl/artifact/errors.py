@@ -15,4 +15,4 @@ def run(main: Callable[[], None]) -> None:
     except ArtifactError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: nothing of the unfinished notebook was published")
+        sys.exit("interrupted")

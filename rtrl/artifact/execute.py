@@ -4,9 +4,7 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,26 +13,24 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from rtrl.artifact import measured, parameters
+from rtrl.artifact import measured, parameters, progress, provenance
 from rtrl.artifact.errors import ArtifactError, run
 from rtrl.artifact.paths import BUILD, NOTEBOOKS, PUBLISHED, ROOT, notebooks, tier_root
 from rtrl.artifact.publication import OUTPUT_VARIABLE, OVERRIDES_VARIABLE
 
 
-def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> list[Path]:
+def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> None:
     """Runs a notebook in a tier; parameters of one's own go to a tier `custom`, away from the paper's figures.
 
     The executed notebook, build/TIER/NOTEBOOK.ipynb, is written last: whoever finds it finds all outputs.
-    Gives back the published files, relative to the tier's root. Raises `ArtifactError` with nothing
-    published if a parameter is wrong, a folder cannot be written, or the notebook fails (it is then kept in
-    build/failed/).
+    Raises `ArtifactError` with nothing published if a parameter is wrong, a folder cannot be written, an
+    input changes while the notebook runs, or the notebook fails (it is then kept in build/failed/).
     """
-    if notebook not in notebooks():
-        raise ArtifactError(f"notebook: expected one of {', '.join(notebooks())}, got {notebook!r}")
+    _check_name(notebook)
     overrides = parameters.of_tier(notebook, tier) | parameters.parse(assignments)
     if assignments:
         tier = overrides["tier"] = "custom"
-    parameters.validate(ROOT / NOTEBOOKS / f"{notebook}.ipynb", overrides)
+    resolved = parameters.resolve(ROOT / NOTEBOOKS / f"{notebook}.ipynb", overrides)
     build, destination = ROOT / BUILD / tier, tier_root(tier)
     for folder in (build, *(destination / folder for folder in PUBLISHED)):
         _require_writable(folder)
@@ -43,25 +39,29 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> list[P
     shutil.rmtree(staging, ignore_errors=True)
     for folder in (staging, running.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    inputs = provenance.inputs(notebook, overrides)
     run_papermill(notebook, running, staging, overrides)
+    if changed := provenance.changed(inputs, provenance.inputs(notebook, overrides)):
+        raise ArtifactError(
+            f"{notebook}: expected inputs that stay, {', '.join(changed)} changed meanwhile; run it again"
+        )
     files = sorted(path.relative_to(staging) for path in staging.rglob("*") if path.is_file())
     _publish(files, notebook, staging, destination)
     if tier == "extended":
-        measured.keep(notebook, destination)
-    (build / f"{notebook}.mk").write_text(_make_rules(build.relative_to(ROOT), notebook, files), encoding="utf-8")
+        measured.keep(notebook, destination, resolved, inputs)
+    if tier == "paper":
+        (build / f"{notebook}.mk").write_text(_make_rules(notebook, files), encoding="utf-8")
+    running.touch()
     os.replace(running, build / f"{notebook}.ipynb")
-    return files
 
 
 def run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any]) -> None:
     """Executes a notebook into the file `running`; what it publishes goes into `staging`."""
-    names = notebooks()
-    label = f"[{names.index(notebook) + 1}/{len(names)}] {notebook}"
-    began = time.monotonic()
+    label = f"[{notebooks().index(notebook) + 1}/{len(notebooks())}] {notebook}"
     os.environ[OUTPUT_VARIABLE] = str(staging)
     os.environ[OVERRIDES_VARIABLE] = json.dumps(overrides)
     try:
-        with tempfile.TemporaryDirectory() as sockets:
+        with tempfile.TemporaryDirectory() as sockets, progress.reported(label, running):
             papermill.execute_notebook(
                 ROOT / NOTEBOOKS / f"{notebook}.ipynb",
                 running,
@@ -69,21 +69,19 @@ def run_papermill(notebook: str, running: Path, staging: Path, overrides: Mappin
                 kernel_name="python3",
                 cwd=ROOT / NOTEBOOKS,
                 config=Config(ConnectionFileMixin={"transport": "ipc", "ip": f"{sockets}/kernel"}),  # no open ports
-                progress_bar={  # pyright: ignore[reportArgumentType]
-                    "desc": label,
-                    "mininterval": 1 if sys.stderr.isatty() else 15,
-                    "ncols": 90,
-                },
+                progress_bar=False,
             )
-    except PapermillExecutionError as error:
+    except Exception as error:  # of the notebook, of its kernel: whatever ends the run
         failed = ROOT / BUILD / "failed" / running.name
         failed.parent.mkdir(parents=True, exist_ok=True)
         os.replace(running, failed)
-        raise ArtifactError(
-            f"{label} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
-            f"the notebook as it failed is {failed.relative_to(ROOT)}"
-        ) from None
-    print(f"{label}: done in {time.monotonic() - began:.0f} s", flush=True)
+        raise ArtifactError(f"{label} failed {_reason(error)}; as it failed: {failed.relative_to(ROOT)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PapermillExecutionError):
+        return f"in cell {error.exec_count}: {error.ename}: {str(error.evalue).partition(chr(10))[0]}"
+    return f"with {type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _publish(files: Sequence[Path], notebook: str, staging: Path, destination: Path) -> None:
@@ -97,12 +95,17 @@ def _publish(files: Sequence[Path], notebook: str, staging: Path, destination: P
     shutil.rmtree(staging)
 
 
-def _make_rules(build: Path, notebook: str, files: Sequence[Path]) -> str:
-    """Rules that make a missing or altered output run its notebook again."""
-    if build.name != "paper":
-        return ""
+def _make_rules(notebook: str, files: Sequence[Path]) -> str:
+    """Rules that make a missing or altered output of the paper run its notebook again."""
     outputs = " ".join(path.as_posix() for path in files)
-    return f"{build.as_posix()}/{notebook}.ipynb: {outputs}\n{outputs}:\n"
+    return f"{BUILD.as_posix()}/paper/{notebook}.ipynb: {outputs}\n{outputs}:\n"
+
+
+def _check_name(notebook: str) -> None:
+    if notebook not in notebooks():
+        raise ArtifactError(f"notebook: expected one of {', '.join(notebooks())}, got {notebook!r}")
+    if clash := [other for other in notebooks() if other.startswith(f"{notebook}_")]:
+        raise ArtifactError(f"notebook: expected names that do not begin with one another, got {notebook}, {clash[0]}")
 
 
 def _require_writable(folder: Path) -> None:
@@ -112,8 +115,7 @@ def _require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise ArtifactError(
-            f"cannot write into {folder}: {error.strerror}; give yourself the right to, or clone "
-            f"into a folder of your own"
+            f"cannot write into {folder}: {error.strerror}; give yourself the right to, or clone into your own"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """Puts the outputs of the executed notebooks back into notebooks/, without anything volatile."""
 
 import os
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
@@ -24,13 +25,23 @@ def freeze(notebook: str) -> bool:
     source, executed = ROOT / NOTEBOOKS / f"{notebook}.ipynb", ROOT / BUILD / "paper" / f"{notebook}.ipynb"
     if not executed.is_file() or provenance.code(executed) != provenance.code(source):
         raise ArtifactError(f"{notebook}: expected it executed as it is, found no such run; make figures")
-    text = nbformat.writes(clean(nbformat.read(executed, as_version=4), notebook)) + "\n"
+    text = nbformat.writes(clean(_with_outputs(source, executed), notebook)) + "\n"
     changed = text != source.read_text(encoding="utf-8")
     if changed:
-        before = source.stat()
-        source.write_text(text, encoding="utf-8")
-        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))  # same code: nothing becomes stale
+        before, new = source.stat(), source.with_suffix(".new")
+        new.write_text(text, encoding="utf-8")
+        os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))  # same code: nothing becomes stale
+        os.replace(new, source)
     return changed
+
+
+def _with_outputs(source: Path, executed: Path) -> NotebookNode:
+    """The source as it is now, prose included, with the outputs of the executed code cells."""
+    node, ran = nbformat.read(source, as_version=4), nbformat.read(executed, as_version=4)
+    code, code_that_ran = ([c for c in n.cells if c.cell_type == "code"] for n in (node, ran))
+    for cell, other in zip(code, code_that_ran, strict=True):
+        cell.outputs, cell.execution_count = other.outputs, other.execution_count
+    return node
 
 
 def clean(node: NotebookNode, name: str) -> NotebookNode:

@@ -1,9 +1,11 @@
-"""Results of long studies, kept with where and when they were measured."""
+"""Results of long studies, kept with what they were measured from, where and when."""
 
 import datetime
 import json
+import os
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,31 +14,39 @@ import pandas as pd
 from rtrl.artifact.paths import MEASURED, RESULTS, ROOT
 
 
-def keep(notebook: str, source: Path) -> None:
-    """Copies a notebook's result tables into data/measured/, beside a record of machine, versions and date."""
+def keep(notebook: str, source: Path, parameters: Mapping, inputs: Mapping) -> None:
+    """Copies a notebook's result tables into data/measured/; their record, written last, makes them valid."""
     folder = ROOT / MEASURED
     folder.mkdir(parents=True, exist_ok=True)
+    _record(notebook).unlink(missing_ok=True)
     tables = sorted((source / RESULTS).glob(f"{notebook}_*.csv"))
+    for table in tables:
+        shutil.copyfile(table, folder / table.name)
     record = {
         "files": [table.name for table in tables],
-        "command": "make extended",
+        "command": f"python -m rtrl.artifact.execute {notebook} --tier extended",
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
         "python": platform.python_version(),
         "versions": {package: version(package) for package in ("jax", "jaxlib", "numpy", "optax")},
+        "parameters": dict(parameters),
+        "inputs": dict(inputs),
     }
-    for table in tables:
-        shutil.copyfile(table, folder / table.name)
-    (folder / f"{notebook}_provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    new = _record(notebook).with_suffix(".new")
+    new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(new, _record(notebook))
 
 
 def read_measured(notebook: str, name: str) -> tuple[pd.DataFrame, dict]:
     """A kept table and its record; both empty if the study has never been run."""
-    folder = ROOT / MEASURED
-    if not (folder / f"{notebook}_provenance.json").is_file():
+    if not _record(notebook).is_file():
         return pd.DataFrame(), {}
-    record = json.loads((folder / f"{notebook}_provenance.json").read_text(encoding="utf-8"))
-    return pd.read_csv(folder / f"{notebook}_{name}.csv"), record
+    record = json.loads(_record(notebook).read_text(encoding="utf-8"))
+    return pd.read_csv(ROOT / MEASURED / f"{notebook}_{name}.csv"), record
+
+
+def _record(notebook: str) -> Path:
+    return ROOT / MEASURED / f"{notebook}_provenance.json"
 
 
 def _processor() -> str:

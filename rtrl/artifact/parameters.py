@@ -10,7 +10,7 @@ from typing import Any
 import papermill
 
 from rtrl.artifact.errors import ArtifactError
-from rtrl.artifact.paths import NOTEBOOKS, ROOT
+from rtrl.artifact.paths import NOTEBOOKS, ROOT, notebooks
 
 TIERS = ("smoke", "paper", "extended")
 
@@ -18,6 +18,9 @@ TIERS = ("smoke", "paper", "extended")
 def of_tier(notebook: str, tier: str) -> dict[str, Any]:
     """What a tier changes in a notebook's parameters, from notebooks/tiers.toml; the paper changes nothing."""
     tiers = tomllib.loads((ROOT / NOTEBOOKS / "tiers.toml").read_text(encoding="utf-8"))
+    for name, changes in tiers.items():
+        if name not in notebooks() or not set(changes) <= {"smoke", "extended"}:
+            raise ArtifactError(f"tiers.toml: expected [NOTEBOOK.smoke] or [NOTEBOOK.extended], got [{name}.…]")
     return {} if tier == "paper" else {"tier": tier, **tiers.get(notebook, {}).get(tier, {})}
 
 
@@ -32,20 +35,24 @@ def parse(assignments: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def validate(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Raises `ArtifactError` for a name that the notebook does not have or a value of another type."""
-    known = {name: p["default"] for name, p in papermill.inspect_notebook(notebook).items()}
-    for name, value in parameters.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else "it has " + ", ".join(known)
+def resolve(notebook: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters of a run: the notebook's own, with those that are overridden.
+
+    Raises `ArtifactError` for a name that the notebook does not have or a value of another type.
+    """
+    own = {name: _literal(p["default"]) for name, p in papermill.inspect_notebook(notebook).items()}
+    for name, value in overrides.items():
+        if name not in own:
+            close = difflib.get_close_matches(name, own, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "it has " + ", ".join(own)
             raise ArtifactError(f"parameter: {notebook.name} has no parameter {name!r}; {hint}")
-        default = _literal(known[name])
-        if type(value) is not type(default):
+        default = own[name]
+        if type(value) is not type(default) and (type(value), type(default)) != (int, float):
             raise ArtifactError(
                 f"parameter {name}: expected {type(default).__name__} like {default!r}, "
                 f"got {type(value).__name__} {value!r}"
             )
+    return own | dict(overrides)
 
 
 def _literal(text: str) -> Any:

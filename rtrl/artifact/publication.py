@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import pandas as pd
+from IPython.core.getipython import get_ipython
 from matplotlib.figure import Figure
 
 from rtrl.artifact import provenance, style
@@ -40,18 +41,20 @@ class Publication:
         }
         self._numbers: dict[str, str] = {}
         self._claims: list[dict] = []
+        self._written: set[Path] = set()
         style.apply()
 
     def figure(self, figure: Figure, name: str, data: pd.DataFrame) -> None:
         """Writes a figure as PNG and PDF with its provenance inside, and its tidy data as CSV."""
+        self._csv(data, name)
         record = json.dumps(self.provenance, sort_keys=True)
         pdf = {"Keywords": record, "CreationDate": None}
         figure.savefig(self._path(FIGURES, name, "png"), metadata={provenance.KEY: record, "Software": None})
         figure.savefig(self._path(FIGURES, name, "pdf"), metadata=pdf)
-        self._csv(data, name)
 
     def table(self, data: pd.DataFrame, name: str, caption: str) -> None:
         """Writes a data frame as CSV, and as a LaTeX table with a caption for the paper."""
+        self._csv(data, name)
         latex = (
             data.style.hide(axis="index")
             .format(precision=3, escape="latex", na_rep="--")
@@ -61,7 +64,6 @@ class Publication:
             caption=caption, label=f"tab:{self.notebook}_{name}", hrules=True, position="t"
         )
         self._path(GENERATED, name, "tex").write_text(text, encoding="utf-8")
-        self._csv(data, name)
 
     def number(self, name: str, value: str) -> None:
         r"""Publishes a formatted number, for the paper to use as \artifact{NOTEBOOK_name}."""
@@ -73,12 +75,16 @@ class Publication:
         """Publishes a row of the ledger of claims and gives it back, its verdict computed."""
         _check_name("name", name)
         claim = Claim(name, statement, evidence)
-        self._claims.append({"notebook": self.notebook, **claim.record()})
+        self._claims.append({"notebook": self.notebook, "cell": _cell(), **claim.record()})
         self._json(self._claims, "claims")
         return claim
 
     def _csv(self, data: pd.DataFrame, name: str) -> None:
-        data.to_csv(self._path(RESULTS, name, "csv"), index=False, lineterminator="\n", float_format="%.10g")
+        path = self._path(RESULTS, name, "csv")
+        if path in self._written:
+            raise ValueError(f"name: expected one not used before in this notebook, got {name!r}")
+        self._written.add(path)
+        data.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
 
     def _json(self, data: list | dict, name: str) -> None:
         text = json.dumps(data, indent=1, sort_keys=True)
@@ -89,6 +95,12 @@ class Publication:
         path = self.output / folder / f"{self.notebook}_{name}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _cell() -> int | None:
+    """The number of the notebook cell that runs, as Jupyter shows it; none outside a notebook."""
+    shell = get_ipython()
+    return shell.execution_count if shell else None
 
 
 def _check_name(argument: str, name: str) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from rtrl.artifact import provenance
 from rtrl.artifact.errors import run
-from rtrl.artifact.paths import FIGURES, ROOT, notebooks
+from rtrl.artifact.paths import FIGURES, MEASURED, ROOT, notebooks
 
 
 def figures() -> pd.DataFrame:
@@ -32,6 +32,20 @@ def read(path: Path) -> dict:
         return json.loads(image.info.get(provenance.KEY, "{}"))
 
 
+def studies() -> list[str]:
+    """A line for each kept study: when it was measured, and what has changed since."""
+    lines = []
+    for path in sorted((ROOT / MEASURED).glob("*_provenance.json")):
+        record, notebook = json.loads(path.read_text(encoding="utf-8")), path.stem.removesuffix("_provenance")
+        now = provenance.inputs(notebook) if notebook in notebooks() else {}
+        kinds = ("package", "notebook", "lock")
+        since = [kind for kind in kinds if record["inputs"].get(kind) != now.get(kind)]
+        lines.append(
+            f"{MEASURED}/{notebook}: measured {record['date']}; changed since: {', '.join(since) or 'nothing'}"
+        )
+    return lines
+
+
 def main() -> None:
     table = figures()
     if table.empty:
@@ -39,6 +53,7 @@ def main() -> None:
         return
     table["stale"] = table["stale"].where(table["stale"] != "", "no")
     print(table.to_string(index=False))
+    print(*studies(), sep="\n")
     never = set(notebooks()) - {read(ROOT / FIGURES / name).get("notebook") for name in table["figure"]}
     for notebook in sorted(never):
         print(f"{notebook}: has no figure yet: make figures")

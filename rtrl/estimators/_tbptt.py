@@ -27,7 +27,8 @@ class TBPTT(AbstractEstimator):
 
     Every step of the window is linearised at the state that the stream really visited, with the parameters of
     now. Biased as soon as the past before the window matters; `TBPTT(1)` is the immediate gradient, and with a
-    horizon as long as the stream it is BPTT. Time $O(h n^2)$ and memory $O(h n)$ per step.
+    horizon as long as the stream it is BPTT. Time $O(h n (n + m))$ and memory
+    $O(h (n + m))$ per step for n units and m inputs.
 
     Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories", Neural Computation 2(4). Raises `ValueError` if the horizon is below 1.
@@ -55,10 +56,16 @@ def _append(window: Array, newest: Array) -> Array:
     return jnp.concatenate([window[1:], jnp.asarray(newest, window.dtype)[None]])
 
 
+def _fill(visited: Array, window: Array) -> Array:
+    """The newest entry in place of those before the stream began, where a cell might not be differentiable."""
+    return jnp.where(visited.reshape(-1, *[1] * (window.ndim - 1)), window, window[-1:])
+
+
 def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
     """Two passes: sweep v back through the states, then one batched product for the parameters."""
     horizon = jax.tree.leaves(window.states)[0].shape[0]
     visited = jnp.arange(horizon) >= horizon - window.filled
+    states, inputs = jax.tree.map(lambda a: _fill(visited, a), (window.states, window.inputs))
 
     def earlier(v, step_back):
         state, x, before_was_visited = step_back
@@ -67,12 +74,12 @@ def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
         return jax.tree.map(lambda a: jnp.where(before_was_visited, a, 0), v_before), v
 
     before = jnp.concatenate([jnp.zeros(1, bool), visited[:-1]])
-    _, vs = jax.lax.scan(earlier, v, (window.states, window.inputs, before), reverse=True)
+    _, vs = jax.lax.scan(earlier, v, (states, inputs, before), reverse=True)
 
     params, static = eqx.partition(cell, eqx.is_inexact_array)
 
     def next_states(params):
-        return jax.vmap(eqx.combine(params, static))(window.states, window.inputs)
+        return jax.vmap(eqx.combine(params, static))(states, inputs)
 
     _, vjp = jax.vjp(next_states, params)
     return vjp(vs)[0]

@@ -55,15 +55,15 @@ class Publication:
     def table(self, data: pd.DataFrame, name: str, caption: str) -> None:
         """Writes a data frame as CSV, and as a LaTeX table with a caption for the paper."""
         self._csv(data, name)
-        latex = (
-            data.style.hide(axis="index")
-            .format(precision=3, escape="latex", na_rep="--")
-            .format_index(escape="latex", axis=1)
+        rows = data.style.hide(axis="index").format(_text, escape="latex", na_rep="--")
+        latex = rows.format_index(escape="latex", axis=1).to_latex(  # pyright: ignore[reportAttributeAccessIssue]
+            caption=caption,
+            label=f"tab:{self.notebook}_{name}",
+            hrules=True,
+            position="t",
+            position_float="centering",
         )
-        text = latex.to_latex(  # pyright: ignore[reportAttributeAccessIssue]
-            caption=caption, label=f"tab:{self.notebook}_{name}", hrules=True, position="t"
-        )
-        self._path(GENERATED, name, "tex").write_text(text, encoding="utf-8")
+        self._path(GENERATED, name, "tex").write_text(latex, encoding="utf-8")
 
     def number(self, name: str, value: str) -> None:
         r"""Publishes a formatted number, for the paper to use as \artifact{NOTEBOOK_name}."""
@@ -101,6 +101,13 @@ def _cell() -> int | None:
     """The number of the notebook cell that runs, as Jupyter shows it; none outside a notebook."""
     shell = get_ipython()
     return shell.execution_count if shell else None
+
+
+def _text(value: object) -> str:
+    """A table entry: three decimals for small numbers, none for large ones."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _check_name(argument: str, name: str) -> None:

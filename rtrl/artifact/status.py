@@ -48,15 +48,13 @@ def studies() -> list[str]:
 
 def main() -> None:
     table = figures()
-    if table.empty:
-        print("no figures yet: make figures")
-        return
-    table["stale"] = table["stale"].where(table["stale"] != "", "no")
-    print(table.to_string(index=False))
-    print(*studies(), sep="\n")
-    never = set(notebooks()) - {read(ROOT / FIGURES / name).get("notebook") for name in table["figure"]}
-    for notebook in sorted(never):
-        print(f"{notebook}: has no figure yet: make figures")
+    if len(table):
+        table["stale"] = table["stale"].where(table["stale"] != "", "no")
+        print(table.to_string(index=False))
+    made = {read(path).get("notebook") for path in (ROOT / FIGURES).glob("*.png")}
+    missing = [f"{notebook}: has no figure yet: make figures" for notebook in notebooks() if notebook not in made]
+    for line in (*missing, *studies()):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -103,20 +103,21 @@ def test_a_failing_notebook_publishes_nothing_and_is_kept(checkout):
     assert checkout.make("-q", "figures").returncode == 1  # still to be done
 
 
-def test_an_interrupted_run_is_not_mistaken_for_finished(checkout):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["interrupted", "terminated"])
+def test_a_run_that_was_cut_off_is_not_mistaken_for_finished(checkout, ending):
     path = checkout.folder / "notebooks/01_line.ipynb"
     finished = path.read_text()
     path.write_text(finished.replace("print(", "import time; time.sleep(100); print("))
     process = subprocess.Popen(
         ["make", f"PYTHON={sys.executable}", "ENV=requirements.lock", "figures"],
         cwd=checkout.folder, env=checkout.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     staged = checkout.folder / "build/paper/.staging/01_line/data/results/01_line_numbers.json"
     while not staged.exists():  # the notebook has published everything and now sleeps
         assert process.poll() is None
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, ending)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0, errors
     assert not published(checkout)

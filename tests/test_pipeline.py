@@ -22,6 +22,14 @@ PUBLISHED = {
 }
 
 
+# Runs a command that heeds Ctrl-C even where its parent, a background job, ignores it.
+ATTENTIVE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 def published(checkout):
     return {name for folder in ("figures", "data/results", "paper/generated") for name in checkout.files(f"{folder}/*")}
 
@@ -109,9 +117,9 @@ def test_a_run_that_was_cut_off_is_not_mistaken_for_finished(checkout, ending):
     finished = path.read_text()
     path.write_text(finished.replace("print(", "import time; time.sleep(100); print("))
     process = subprocess.Popen(
-        ["make", f"PYTHON={sys.executable}", "ENV=requirements.lock", "figures"],
+        [sys.executable, "-c", ATTENTIVE, "make", f"PYTHON={sys.executable}", "ENV=requirements.lock", "figures"],
         cwd=checkout.folder, env=checkout.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
     )  # fmt: skip
     staged = checkout.folder / "build/paper/.staging/01_line/data/results/01_line_numbers.json"
     while not staged.exists():  # the notebook has published everything and now sleeps

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 
 SOURCE = Path(__file__).resolve().parents[1]
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 TINY = """
 from rtrl.artifact import Publication
@@ -22,6 +23,15 @@ publication.table(data, "points", "Two points.")
 publication.number("slope", f"{{slope:.1f}}")
 print("slope", slope)
 """
+
+
+def one_line(completed, *words):
+    """The run failed, with exactly one line of ours that has all the words, and no traceback."""
+    assert completed.returncode != 0
+    ours = [line for line in completed.stderr.splitlines() if line.startswith("error:")]
+    assert len(ours) == 1, completed.stderr
+    assert all(word in ours[0] for word in words), ours[0]
+    assert "Traceback" not in completed.stderr
 
 
 class Checkout:
@@ -42,14 +52,13 @@ class Checkout:
 
     def add(self, name: str, code: str = TINY) -> None:
         """Adds a notebook of one code cell, `code`, after its parameters."""
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         parameters, tags = 'tier = "paper"\nslope = 1.0', {"tags": ["parameters"]}
         cells = [
             nbformat.v4.new_markdown_cell(f"# {name}", id="00-title"),
             nbformat.v4.new_code_cell(parameters, id="01-parameters", metadata=tags),
             nbformat.v4.new_code_cell(code.format(name=name).strip(), id="02-work"),
         ]
-        notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
         nbformat.write(notebook, self.folder / "notebooks" / f"{name}.ipynb")
 
     def paper(self, text: str) -> None:

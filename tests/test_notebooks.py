@@ -6,6 +6,7 @@ import sys
 
 import nbformat
 import pytest
+from checkout import KERNEL
 
 from rtrl.artifact.freeze import clean
 from rtrl.artifact.paths import NOTEBOOKS, ROOT, notebooks
@@ -28,8 +29,7 @@ def rerun(folder, printed, stored, tags):
     output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
     cell = nbformat.v4.new_code_cell(f"print({printed!r})", outputs=[output], execution_count=1)
     cell.metadata["tags"] = tags
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "01_cell.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=KERNEL), folder / "01_cell.ipynb")
     (folder / "conftest.py").write_text((ROOT / NOTEBOOKS / "conftest.py").read_text())
     options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
     command = [sys.executable, "-m", "pytest", *options, str(folder)]

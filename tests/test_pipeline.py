@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from checkout import one_line
 
 PUBLISHED = {
     "figures/01_line_line.png",
@@ -21,7 +22,6 @@ PUBLISHED = {
     "paper/generated/numbers.tex",
 }
 
-
 # Runs a command that heeds Ctrl-C even where its parent, a background job, ignores it.
 ATTENTIVE = """
 import os, signal, sys
@@ -32,15 +32,6 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 def published(checkout):
     return {name for folder in ("figures", "data/results", "paper/generated") for name in checkout.files(f"{folder}/*")}
-
-
-def one_line(completed, *words):
-    """The run failed, with exactly one line of ours that has all the words, and no traceback."""
-    assert completed.returncode != 0
-    ours = [line for line in completed.stderr.splitlines() if line.startswith("error:")]
-    assert len(ours) == 1, completed.stderr
-    assert all(word in ours[0] for word in words), ours[0]
-    assert "Traceback" not in completed.stderr
 
 
 def test_figures_are_made_once_and_again_when_missing_or_stale(checkout):

@@ -24,7 +24,8 @@ endif
 
 NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
 SOURCES := $(shell find rtrl -name '*.py') requirements.lock notebooks/tiers.toml
-MEASURED := $(wildcard data/measured/*)
+# Benchmarks are read by people, not by notebooks.
+MEASURED := $(filter-out data/measured/bench_%,$(wildcard data/measured/*))
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
 
@@ -33,7 +34,7 @@ ifneq (,$(filter clean test,$(MAKECMDGOALS)))
 .NOTPARALLEL:
 endif
 
-.PHONY: help env figures test lint smoke lab freeze extended paper status clean
+.PHONY: help env figures test lint bench smoke lab freeze extended paper status clean
 
 help: ## this list
 	@echo "Targets (times on 2 cores):"
@@ -50,6 +51,9 @@ lint: $(ENV) ## formatting, style and types; 1 minute
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pyright --pythonpath $(PYTHON)
+
+bench: $(ENV) ## time per step against floors and targets, into data/measured/; 5 minutes
+	env -u XLA_FLAGS -u OMP_NUM_THREADS $(PYTHON) -m pytest benchmarks --benchmark-only --benchmark-quiet
 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 1 minute
 extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes

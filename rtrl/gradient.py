@@ -1,15 +1,16 @@
-"""Gradients of a model's loss over a stream: one step online, or a whole sequence at frozen parameters."""
+"""Gradients of a model's loss over a stream: one step online, several, or a whole sequence."""
 
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from rtrl._checks import check_block, check_lengths, check_model, check_step
+from rtrl._trained import is_frozen, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
-from rtrl.cells import AbstractCell
-from rtrl.estimators import BPTT, AbstractEstimator
+from rtrl.estimators import BPTT, AbstractEstimator, add
 from rtrl.model import Model
 
 Loss = Callable[[PyTree, Target], Scalar]
@@ -23,29 +24,25 @@ class StreamState(eqx.Module):
 
 
 class StepGradient(eqx.Module):
-    """One step's loss and prediction, and the gradient of that loss, shaped like the model."""
+    """One step's loss and prediction, and the gradient of that loss, shaped like the model.
 
-    loss: Scalar
+    Of several steps: all losses and predictions, and the gradient of the summed loss.
+    """
+
+    loss: Float[Array, "*time"]
     prediction: PyTree
     gradient: Params
 
 
 def start(estimator: AbstractEstimator, model: Model, key: PRNGKeyArray | None) -> StreamState:
-    """A stream at the cell's initial state.
-
-    Raises `TypeError` unless every array of the state is of real floating-point numbers.
-    """
-    state = initial_state(model.cell)
+    """A stream at the cell's initial state."""
+    state = initial_state(model)
     return StreamState(state, estimator.init(model.cell, state, key=key))
 
 
-def initial_state(cell: AbstractCell) -> State:
-    """The cell's initial state as a constant, checked."""
-    state = jax.tree.map(jnp.asarray, cell.initial_state())
-    for dtype in {leaf.dtype for leaf in jax.tree.leaves(state)}:
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"cell: expected a state of real floating-point arrays, got one of dtype {dtype}")
-    return jax.lax.stop_gradient(state)
+def initial_state(model: Model) -> State:
+    """The cell's initial state, as a constant."""
+    return jax.lax.stop_gradient(jax.tree.map(jnp.asarray, model.cell.initial_state()))
 
 
 def step_gradient(
@@ -57,17 +54,41 @@ def step_gradient(
     plus the estimator's pullback of $\partial\ell_t/\partial h_t$.
     """
     state, pullback, memory = estimator.step(model.cell, stream.cell, x, stream.memory)
-    params, static = eqx.partition(model, eqx.is_inexact_array)
+    params, static = split(model)
 
     def instantaneous(params, state):
-        prediction = eqx.combine(params, static).predict(state)
+        prediction = eqx.combine(params, static, is_leaf=is_frozen).predict(state)
         return loss(prediction, y), prediction
 
     differentiate = jax.value_and_grad(instantaneous, argnums=(0, 1), has_aux=True)
     (value, prediction), (direct, v) = differentiate(params, state)
-    through_time = jax.tree.map(jnp.add, direct.cell, pullback(v))
-    gradient = eqx.tree_at(lambda g: g.cell, direct, through_time)
+    gradient = _add_to_cell(direct, pullback(v))
     return StreamState(state, memory), StepGradient(value, prediction, gradient)
+
+
+def window_gradient(
+    estimator: AbstractEstimator, model: Model, loss: Loss, stream: StreamState, xs: Input, ys: Target
+) -> tuple[StreamState, StepGradient]:
+    """Advances a stream by several steps with the same parameters; the gradient of their summed loss."""
+    params, static = split(model)
+
+    def summed(params, states):
+        predictions = jax.vmap(eqx.combine(params, static, is_leaf=is_frozen).predict)(states)
+        losses = jax.vmap(loss)(predictions, ys)
+        return losses.sum(), (losses, predictions)
+
+    def cotangents(states):
+        (_, seen), (direct, vs) = jax.value_and_grad(summed, argnums=(0, 1), has_aux=True)(params, states)
+        return vs, (*seen, direct)
+
+    state, gradient, (losses, predictions, direct), memory = estimator.window(
+        model.cell, stream.cell, xs, stream.memory, cotangents
+    )
+    return StreamState(state, memory), StepGradient(losses, predictions, _add_to_cell(direct, gradient))
+
+
+def _add_to_cell(direct: Params, through_time: Params) -> Params:
+    return eqx.tree_at(lambda g: g.cell, direct, add(direct.cell, through_time))
 
 
 @eqx.filter_jit
@@ -86,9 +107,15 @@ def sequence_gradient(
 
     `xs` and `ys` are pytrees with a leading time axis; `loss(prediction, target)` is a scalar. The gradient
     is shaped like the model. Exact estimators give what `BPTT()` gives, to rounding. Raises `ValueError` if
-    `xs` and `ys` differ in length.
+    `xs` and `ys` are empty, differ in length or are shorter than `block_size`, or an input does not fit the
+    cell; `TypeError` if the model
+    cannot be trained (an integer array that is not frozen, a state that changes shape, a loss that is no
+    scalar).
     """
+    check_model(model)
     check_lengths(xs, ys)
+    check_block(estimator, xs)
+    check_step(model, loss, *jax.tree.map(lambda a: a[0], (xs, ys)))
     if isinstance(estimator, BPTT):
         return _backpropagate(model, loss, xs, ys)
 
@@ -97,26 +124,22 @@ def sequence_gradient(
         stream, now = step_gradient(estimator, model, loss, stream, *xy)
         return (stream, jax.tree.map(jnp.add, total, now.gradient)), now.loss
 
-    params = eqx.filter(model, eqx.is_inexact_array)
-    carry = (start(estimator, model, key), jax.tree.map(jnp.zeros_like, params))
+    carry = (start(estimator, model, key), jax.tree.map(jnp.zeros_like, trained(model)))
     (_, total), losses = jax.lax.scan(step, carry, (xs, ys))
     return losses.sum(), total
 
 
 def _backpropagate(model: Model, loss: Loss, xs: Input, ys: Target) -> tuple[Scalar, Params]:
-    @eqx.filter_value_and_grad
-    def total_loss(model):
+    params, static = split(model)
+
+    @jax.value_and_grad
+    def total_loss(params):
+        model = eqx.combine(params, static, is_leaf=is_frozen)
+
         def step(state, xy):
             state = model.cell(state, xy[0])
             return state, loss(model.predict(state), xy[1])
 
-        return jax.lax.scan(step, initial_state(model.cell), (xs, ys))[1].sum()
+        return jax.lax.scan(step, initial_state(model), (xs, ys))[1].sum()
 
-    return total_loss(model)
-
-
-def check_lengths(xs: Input, ys: Target) -> None:
-    """Raises `ValueError` unless all arrays of `xs` and `ys` have the same number of steps."""
-    steps = {len(leaf) for leaf in jax.tree.leaves((xs, ys))}
-    if len(steps) != 1:
-        raise ValueError(f"xs, ys: expected the same number of steps in every array, got {sorted(steps)}")
+    return total_loss(params)

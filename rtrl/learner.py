@@ -4,11 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import PRNGKeyArray, PyTree
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from rtrl._types import Input, Scalar, Target
-from rtrl.estimators import AbstractEstimator
-from rtrl.gradient import Loss, StepGradient, StreamState, check_lengths, start, step_gradient
+from rtrl._checks import check_lengths, check_model, check_step
+from rtrl._trained import trained
+from rtrl._types import Input, Params, Target
+from rtrl.estimators import AbstractEstimator, Shared
+from rtrl.gradient import Loss, StepGradient, StreamState, start, step_gradient, window_gradient
 from rtrl.model import Model
 
 
@@ -16,7 +19,7 @@ class LearnerState(eqx.Module):
     """All that online learning carries: the model, the optimizer's state and where each stream stands."""
 
     model: Model
-    optimizer: optax.OptState
+    optimizer: PyTree
     stream: StreamState
     batch_size: int | None = eqx.field(static=True)
 
@@ -24,11 +27,25 @@ class LearnerState(eqx.Module):
 class StepOutput(eqx.Module):
     """What a step reports: the loss before the update, and the prediction it was computed from.
 
-    With a batch of B streams the loss is averaged over them and `prediction` has a leading axis B.
+    With a batch of B streams the loss is averaged over them and `prediction` has a leading axis B. `finite`
+    says whether the loss and every entry of the gradient were finite; an influence matrix that is not makes a
+    gradient that is not.
     """
 
-    loss: Scalar
+    loss: Float[Array, "*time"]
     prediction: PyTree
+    finite: Bool[Array, "*time"]
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient that is not finite: `step` counts the steps before it, `state` is the last finite one."""
+
+    def __init__(self, step: int, state: LearnerState):
+        super().__init__(
+            f"learner: expected finite losses and gradients, got NaN or infinity at step {step}; "
+            f"error.state is the state before it"
+        )
+        self.step, self.state = step, state
 
 
 class Learner(eqx.Module):
@@ -37,63 +54,152 @@ class Learner(eqx.Module):
     $$\theta_{t+1} = \theta_t + \mathrm{optimizer}(g_t), \qquad g_t \approx d\ell_t/d\theta$$
 
     `loss(prediction, target)` gives a scalar; `estimator` is any of `rtrl`'s online estimators; `optimizer`
-    an optax gradient transformation.
+    an optax gradient transformation. With `update_every=k` the parameters stay for k steps and are updated
+    with the mean of k gradients, which `run` computes together. With `raise_nonfinite=True`, `step` and `run`
+    raise `NonFiniteError` (outside other transformations of JAX only).
+
+    `step` copies what it returns; in a loop of your own, `equinox.filter_jit(learner.step, donate="all")`
+    updates the influence matrix in place. Raises `ValueError` if `update_every` is below 1.
     """
 
     loss: Loss
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
+    update_every: int = eqx.field(static=True, default=1)
+    raise_nonfinite: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if self.update_every < 1:
+            raise ValueError(f"update_every: expected an integer of at least 1, got {self.update_every}")
 
     def init(self, model: Model, *, key: PRNGKeyArray | None = None, batch_size: int | None = None) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.
 
         `key` feeds estimators that are random. Raises `ValueError` if `batch_size` is below 1 or the estimator
-        is offline.
+        is offline, `TypeError` if the model cannot be trained.
         """
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size: expected None or an integer of at least 1, got {batch_size}")
-        optimizer = self.optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+        check_model(model)
+        optimizer = self._optimizer_of(model).init(trained(model))
         if batch_size is None:
-            stream = start(self.estimator, model, key)
-        else:
-            keys = None if key is None else jax.random.split(key, batch_size)
-            start_one = eqx.filter_vmap(
-                lambda key: start(self.estimator, model, key), in_axes=eqx.if_array(0), axis_size=batch_size
-            )
-            stream = start_one(keys)
-        return LearnerState(model, optimizer, stream, batch_size)
+            return LearnerState(model, optimizer, start(self.estimator, model, key), None)
+        keys = None if key is None else jax.random.split(key, batch_size)
+        axes = _stream_axes(jax.eval_shape(lambda: start(self.estimator, model, None)))
+        streams = jax.vmap(lambda k: start(self.estimator, model, k), out_axes=axes, axis_size=batch_size)(keys)
+        return LearnerState(model, optimizer, streams, batch_size)
 
-    @eqx.filter_jit
     def step(self, state: LearnerState, x: Input, y: Target) -> tuple[LearnerState, StepOutput]:
-        """One time step: predict and score with the parameters of now, then update them."""
-        stream, now = self._gradient(state, x, y)
-        params = eqx.filter(state.model, eqx.is_inexact_array)
-        updates, optimizer = self.optimizer.update(now.gradient, state.optimizer, params)
-        model = eqx.apply_updates(state.model, updates)
-        return LearnerState(model, optimizer, stream, state.batch_size), StepOutput(now.loss, now.prediction)
+        """One time step: predict and score with the parameters of now, then update them.
 
-    @eqx.filter_jit
+        Raises `ValueError` if the input does not fit the cell, `TypeError` if a step changes the state's shape
+        or the loss is no scalar.
+        """
+        after, output = self._step(state, x, y)
+        if self.raise_nonfinite and not output.finite:
+            raise NonFiniteError(0, state)
+        return after, output
+
     def run(self, state: LearnerState, xs: Input, ys: Target) -> tuple[LearnerState, StepOutput]:
         """`step` over the leading time axis of `xs` and `ys`, compiled once; outputs gain that axis.
 
-        Raises `ValueError` if `xs` and `ys` differ in length.
+        Raises as `step` does, and `ValueError` if `xs` and `ys` are empty or differ in length.
         """
         check_lengths(xs, ys)
-        arrays, static = eqx.partition(state, eqx.is_array)
+        after, outputs = self._run(state, xs, ys, self._at_a_boundary(state))
+        if self.raise_nonfinite and not outputs.finite.all():
+            good = int(jnp.argmin(outputs.finite))
+            before = jax.tree.map(lambda a: a[:good], (xs, ys))
+            last = self._run(state, before[0], before[1], self._at_a_boundary(state))[0] if good else state
+            raise NonFiniteError(good, last)
+        return after, outputs
 
-        def step(arrays, xy):
-            state, output = self.step(eqx.combine(arrays, static), *xy)
-            return eqx.filter(state, eqx.is_array), output
+    def _optimizer_of(self, model: Model) -> optax.GradientTransformation:
+        if self.update_every == 1:
+            return self.optimizer
+        dtype = jnp.result_type(*jax.tree.leaves(trained(model)))  # optax would accumulate in float32
+        return optax.MultiSteps(self.optimizer, self.update_every, accumulator_dtype=dtype).gradient_transformation()
 
-        arrays, outputs = jax.lax.scan(step, arrays, (xs, ys))
-        return eqx.combine(arrays, static), outputs
+    def _at_a_boundary(self, state: LearnerState) -> bool:
+        """Whether a window of `update_every` steps begins here; under jit it cannot be known."""
+        if self.update_every == 1 or isinstance(state.optimizer.mini_step, Tracer):
+            return False
+        return bool((state.optimizer.mini_step == 0).all())
 
-    def _gradient(self, state: LearnerState, x: Input, y: Target) -> tuple[StreamState, StepGradient]:
-        def one_stream(stream, x, y):
-            return step_gradient(self.estimator, state.model, self.loss, stream, x, y)
+    @eqx.filter_jit
+    def _step(self, state: LearnerState, x: Input, y: Target) -> tuple[LearnerState, StepOutput]:
+        first = (x, y) if state.batch_size is None else jax.tree.map(lambda a: a[0], (x, y))
+        check_step(state.model, self.loss, *first)
+        streams, now = self._gradient(step_gradient, state, x, y)
+        return self._update(self._optimizer_of(state.model), state, streams, now)
+
+    @eqx.filter_jit
+    def _run(self, state: LearnerState, xs: Input, ys: Target, in_windows: bool) -> tuple[LearnerState, StepOutput]:
+        if not in_windows:
+            return _scan(self._step, state, (xs, ys))
+        k = self.update_every
+        windows = len(jax.tree.leaves(xs)[0]) // k
+        whole = jax.tree.map(lambda a: a[: windows * k].reshape(windows, k, *a.shape[1:]), (xs, ys))
+        state, outputs = _scan(self._window, state, whole)
+        outputs = jax.tree.map(lambda a: a.reshape(windows * k, *a.shape[2:]), outputs)
+        rest = jax.tree.map(lambda a: a[windows * k :], (xs, ys))
+        state, others = _scan(self._step, state, rest)
+        return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, others)
+
+    def _window(self, state: LearnerState, xs: Input, ys: Target) -> tuple[LearnerState, StepOutput]:
+        streams, now = self._gradient(window_gradient, state, xs, ys)
+        mean = jax.tree.map(lambda g: g / self.update_every, now.gradient)
+        inner = LearnerState(state.model, state.optimizer.inner_opt_state, state.stream, state.batch_size)
+        after, output = self._update(self.optimizer, inner, streams, StepGradient(now.loss, now.prediction, mean))
+        counted = state.optimizer._replace(
+            inner_opt_state=after.optimizer, gradient_step=state.optimizer.gradient_step + 1
+        )
+        return LearnerState(after.model, counted, streams, state.batch_size), output
+
+    def _gradient(self, of_one, state: LearnerState, x: Input, y: Target) -> tuple[StreamState, StepGradient]:
+        """`of_one` is `step_gradient` or `window_gradient`; a batch has its streams behind the time axis."""
+
+        def of_stream(stream, x, y):
+            stream, now = of_one(self.estimator, state.model, self.loss, stream, x, y)
+            return stream, (now.loss, now.prediction), now.gradient
 
         if state.batch_size is None:
-            return one_stream(state.stream, x, y)
-        streams, now = jax.vmap(one_stream)(state.stream, x, y)
-        mean = jax.tree.map(lambda a: jnp.mean(a, axis=0), (now.loss, now.gradient))
-        return streams, StepGradient(mean[0], now.prediction, mean[1])
+            streams, seen, gradient = of_stream(state.stream, x, y)
+            return streams, StepGradient(*seen, gradient)
+        axes, batch = _stream_axes(state.stream), int(of_one is window_gradient)
+        of_streams = jax.vmap(of_stream, in_axes=(axes, batch, batch), out_axes=(axes, batch, 0))
+        streams, (loss, prediction), gradient = of_streams(state.stream, x, y)
+        mean = jax.tree.map(lambda g: g.mean(axis=0), gradient)
+        return streams, StepGradient(loss.mean(axis=batch), prediction, mean)
+
+    def _update(
+        self, optimizer: optax.GradientTransformation, state: LearnerState, streams: StreamState, now: StepGradient
+    ) -> tuple[LearnerState, StepOutput]:
+        """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
+        descent = jax.tree.map(jnp.conj, now.gradient)
+        updates, optimizer_state = optimizer.update(descent, state.optimizer, trained(state.model))
+        model = eqx.apply_updates(state.model, updates)
+        output = StepOutput(now.loss, now.prediction, jnp.isfinite(now.loss) & _all_finite(now.gradient))
+        return LearnerState(model, optimizer_state, streams, state.batch_size), output
+
+
+def _stream_axes(stream: StreamState) -> PyTree[int | None]:
+    """The batch axis of every array of a stream: the first, or none for what all streams share."""
+    return jax.tree.map(
+        lambda node: None if isinstance(node, Shared) else 0, stream, is_leaf=lambda node: isinstance(node, Shared)
+    )
+
+
+def _scan(step, state: LearnerState, xys: tuple[Input, Target]) -> tuple[LearnerState, StepOutput]:
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def body(arrays, xy):
+        state, output = step(eqx.combine(arrays, static), *xy)
+        return eqx.filter(state, eqx.is_array), output
+
+    arrays, outputs = jax.lax.scan(body, arrays, xys)
+    return eqx.combine(arrays, static), outputs
+
+
+def _all_finite(tree: Params) -> Bool[Array, ""]:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

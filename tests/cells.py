@@ -39,12 +39,73 @@ class OscillatorCell(rtrl.AbstractCell):
         return jnp.zeros(INPUTS)
 
 
+class ComplexCell(rtrl.AbstractCell):
+    """A user's own cell of mixed dtypes, not holomorphic, with a frozen array of each kind."""
+
+    rotation: Array
+    drive: Array
+    gain: Array
+    mask: rtrl.Frozen
+    order: rtrl.Frozen
+
+    def __init__(self, key):
+        a, b, c = jax.random.split(key, 3)
+        self.rotation = 0.8 * jax.random.normal(a, (3,), complex)
+        self.drive = jax.random.normal(b, (3, INPUTS), complex)
+        self.gain = jax.random.normal(c, (3,))
+        self.mask = rtrl.Frozen(jnp.array([1.0, 0.5, 1.0]))
+        self.order = rtrl.Frozen(jnp.array([2, 0, 1]))
+
+    def __call__(self, state, x):
+        z, power = state
+        turned = self.rotation * z * self.mask.value + self.drive @ x
+        z = turned[self.order.value] / (1 + jnp.abs(turned) ** 2)
+        return z, 0.9 * power + self.gain * jnp.real(z * jnp.conj(z))
+
+    def initial_state(self):
+        return jnp.zeros(3, complex), jnp.zeros(3)
+
+    def output(self, state):
+        return jnp.concatenate([state[0].real, state[0].imag, state[1]])
+
+    def example_input(self):
+        return jnp.zeros(INPUTS)
+
+
+def stack(key, **options):
+    """Layers of each coupling, widths as a residual stream asks for."""
+    a, b, c, d = jax.random.split(key, 4)
+    layers = [
+        rtrl.LRUCell(INPUTS, 4, key=a),
+        rtrl.LSTMCell(INPUTS, INPUTS, key=b),
+        rtrl.ELSTMCell(INPUTS, INPUTS, key=c),
+    ]
+    return rtrl.StackedCell(layers, key=d, **options)
+
+
 CELLS = {
     "elman": lambda key: rtrl.ElmanCell(INPUTS, UNITS, key=key),
+    "ctrnn": lambda key: rtrl.CTRNNCell(INPUTS, UNITS, key=key),
     "gru": lambda key: rtrl.GRUCell(INPUTS, UNITS, key=key),
+    "lstm": lambda key: rtrl.LSTMCell(INPUTS, UNITS, key=key),
+    "lru": lambda key: rtrl.LRUCell(INPUTS, UNITS, key=key, output_size=4),
+    "rtu": lambda key: rtrl.RTUCell(INPUTS, UNITS, key=key),
+    "nonlinear rtu": lambda key: rtrl.RTUCell(INPUTS, UNITS, key=key, nonlinear=True),
+    "elstm": lambda key: rtrl.ELSTMCell(INPUTS, UNITS, key=key),
+    "stack": stack,
+    "deep residual stack": lambda key: stack(key, residual=True, normalise=True, mlp_width=6),
     "linear": lambda key: rtrl.ElmanCell(INPUTS, UNITS, key=key, activation=lambda a: a),
     "user": OscillatorCell,
+    "complex": ComplexCell,
 }
+DENSE = ["elman", "ctrnn", "gru", "lstm", "linear"]
+STACKS = ["stack", "deep residual stack"]
+
+
+def forms(cell: str) -> list:
+    """Every exact form of RTRL that serves a cell; block sizes that do not divide the streams of the tests."""
+    sizes = [1, 4, 7] if cell in DENSE else [4] if cell in STACKS else []
+    return [rtrl.RTRL(block_size=None), *(rtrl.RTRL(block_size=size) for size in sizes)]
 
 
 def make_model(cell: str, seed: int = 0):

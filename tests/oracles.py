@@ -14,35 +14,30 @@ def loop_loss(model, loss, xs, ys):
     return total
 
 
-def textbook_training(cell, readout, loss, optimizer, xs, ys):
-    """Williams & Zipser's recursion with dense Jacobians, one optimizer update a step: all parameter vectors."""
-    (theta, rebuild), h = jax.flatten_util.ravel_pytree((cell, readout)), cell.initial_state()
-    jacobian = jax.jit(jax.jacobian(lambda h, theta, x: rebuild(theta)[0](h, x), argnums=(0, 1)))
-    gradient = jax.jit(jax.grad(lambda h, theta, y: loss(rebuild(theta)[1](h), y), argnums=(0, 1)))
-    influence, state, visited = np.zeros((h.size, theta.size)), optimizer.init(theta), []
-    for x, y in zip(xs, ys, strict=True):
-        D, immediate = jacobian(h, theta, x)
-        h, influence = rebuild(theta)[0](h, x), np.asarray(D) @ influence + np.asarray(immediate)
-        v, direct = gradient(h, theta, y)
-        updates, state = optimizer.update(jnp.asarray(v @ influence + direct), state, theta)
-        theta = theta + updates
+def textbook_training(cell, readout, loss, optimizer, streams, every=1):
+    """Williams & Zipser's recursion with dense Jacobians, the mean gradient of the streams: all parameter vectors.
+
+    An update every `every` steps, with the mean of their gradients.
+    """
+    theta, rebuild = jax.flatten_util.ravel_pytree((cell, readout))
+    start, unravel = jax.flatten_util.ravel_pytree(cell.initial_state())
+    forward = lambda h, theta, x: jax.flatten_util.ravel_pytree(rebuild(theta)[0](unravel(h), x))[0]  # noqa: E731
+    score = lambda h, theta, y: loss(rebuild(theta)[1](rebuild(theta)[0].output(unravel(h))), y)  # noqa: E731
+    step, jacobian = jax.jit(forward), jax.jit(jax.jacobian(forward, argnums=(0, 1)))
+    gradient = jax.jit(jax.grad(score, argnums=(0, 1)))
+    states = [start] * len(streams)
+    influences = [np.zeros((start.size, theta.size))] * len(streams)
+    state, waiting, visited = optimizer.init(theta), [], []
+    for t in range(len(streams[0])):
+        for b, stream in enumerate(streams):
+            x, y = stream[t]
+            D, immediate = jacobian(states[b], theta, x)
+            influences[b] = np.asarray(D) @ influences[b] + np.asarray(immediate)
+            states[b] = step(states[b], theta, x)
+            v, direct = gradient(states[b], theta, y)
+            waiting.append(np.asarray(v) @ influences[b] + np.asarray(direct))
+        if (t + 1) % every == 0:
+            updates, state = optimizer.update(jnp.asarray(np.mean(waiting, axis=0)), state, theta)
+            theta, waiting = theta + updates, []
         visited.append(np.asarray(theta))
     return np.stack(visited)
-
-
-def sigmoid(a):
-    return 1 / (1 + np.exp(-a))
-
-
-def gru(cell, h, x):
-    """PyTorch's GRU formulas, written out."""
-    W_hh, W_ih = np.asarray(cell.weight_hh), np.asarray(cell.weight_ih)
-    b_hh, b_ih = np.asarray(cell.bias_hh), np.asarray(cell.bias_ih)
-    r = sigmoid(W_ih[0] @ x + b_ih[0] + W_hh[0] @ h + b_hh[0])
-    z = sigmoid(W_ih[1] @ x + b_ih[1] + W_hh[1] @ h + b_hh[1])
-    candidate = np.tanh(W_ih[2] @ x + b_ih[2] + r * (W_hh[2] @ h + b_hh[2]))
-    return (1 - z) * candidate + z * h
-
-
-def elman(cell, h, x):
-    return np.tanh(np.asarray(cell.weight_hh[0]) @ h + np.asarray(cell.weight_ih[0]) @ x + np.asarray(cell.bias))

@@ -1,12 +1,15 @@
 """Every estimator's gradient against plain loops, leaf by leaf."""
 
+import functools
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from cells import CELLS, make_model, make_stream, weighted_loss
+from cells import CELLS, STACKS, forms, make_model, make_stream, weighted_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,14 +34,93 @@ def split(sequence):
     return list(zip(*sequence, strict=True))
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.TBPTT(STEPS), rtrl.TBPTT(STEPS + 7), rtrl.BPTT()], ids=str)
+EXACT = [(cell, estimator) for cell in CELLS for estimator in forms(cell)]
+OTHERS = [(cell, e) for cell in CELLS for e in (rtrl.TBPTT(STEPS), rtrl.TBPTT(STEPS + 7), rtrl.BPTT())]
+
+
+@pytest.mark.parametrize(("cell", "estimator"), EXACT + OTHERS, ids=str)
 def test_exact_estimators_equal_backpropagation_through_a_plain_loop(cell, estimator):
     model, (xs, ys) = make_model(cell), make_stream(STEPS)
     value, estimate = rtrl.sequence_gradient(estimator, model, weighted_loss, xs, ys)
-    expected, reference = eqx.filter_value_and_grad(oracles.loop_loss)(model, weighted_loss, xs, split(ys))
+    expected, reference = loop_gradient(cell)
     np.testing.assert_allclose(value, expected, rtol=1e-12)
     assert_same_leaves(estimate, reference, rtol=1e-10)
+
+
+@functools.cache
+def loop_gradient(cell):
+    model, (xs, ys) = make_model(cell), make_stream(STEPS)
+    params, rest = eqx.partition(model, eqx.is_inexact_array, is_leaf=lambda node: isinstance(node, rtrl.Frozen))
+
+    @jax.jit
+    def total(params):
+        whole = eqx.combine(params, rest, is_leaf=lambda node: isinstance(node, rtrl.Frozen))
+        return oracles.loop_loss(whole, weighted_loss, xs, split(ys))
+
+    return jax.value_and_grad(total)(params)
+
+
+@pytest.mark.parametrize("cell", STACKS)
+def test_the_layer_local_form_drops_what_lower_layers_did_at_earlier_times(cell):
+    """Backpropagation with every layer's input cut from the past, and kept at the time of the loss."""
+    model, (xs, ys) = make_model(cell), make_stream(STEPS)
+    _, estimate = rtrl.sequence_gradient(rtrl.LayerLocalRTRL(), model, weighted_loss, xs, ys)
+    _, exact = loop_gradient(cell)
+
+    def cut_loss(model):
+        frozen, total = make_model(cell), 0.0
+        state, layers = frozen.cell.initial_state(), [layer.initial_state() for layer in model.cell.layers]
+        for x, y in zip(xs, split(ys), strict=True):
+            _, below = frozen.cell(state, x)
+            held = [frozen.cell.entering(x, below[:k]) for k in range(len(below))]
+            now = []
+            for k, layer in enumerate(model.cell.layers):
+                now.append(layer(layers[k], model.cell.entering(x, now)))
+            total += weighted_loss(model.predict((x, tuple(now))), y)
+            layers = [layer(old, u) for layer, old, u in zip(model.cell.layers, layers, held, strict=True)]
+            state = (x, below)
+        return total
+
+    reference = eqx.filter_jit(eqx.filter_grad(cut_loss))(model)
+    assert_same_leaves(estimate, reference, rtol=1e-10)
+    lowest, exact_lowest = estimate.cell.layers[0].nu_log, exact.cell.layers[0].nu_log
+    assert np.abs(lowest - exact_lowest).max() > 1e-3 * np.abs(exact_lowest).max()
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.data())
+def test_the_arbitrary_form_is_exact_for_random_cells(data):
+    """Random states (nested, several shapes), random nonlinearities and couplings."""
+    shapes = data.draw(st.lists(st.sampled_from([(), (2,), (3,), (2, 2)]), min_size=1, max_size=3))
+    functions = data.draw(st.lists(st.sampled_from([jnp.tanh, jnp.sin, jax.nn.softplus]), min_size=3, max_size=3))
+    keys = iter(jax.random.split(jax.random.key(data.draw(st.integers(0, 10**6))), 20))
+    sizes = [int(np.prod(shape)) for shape in shapes]
+
+    class Random(rtrl.AbstractCell):
+        mixing: dict
+        gain: jax.Array
+
+        def __call__(self, state, x):
+            flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(state)])
+            parts = [
+                (f(self.mixing[str(i)] @ flat + x[0] * self.gain[i]) * self.gain[i]).reshape(shape)
+                for i, (shape, f) in enumerate(zip(shapes, functions, strict=False))
+            ]
+            return {"first": parts[0], "others": tuple(parts[1:])}
+
+        def initial_state(self):
+            parts = [jnp.full(shape, 0.1) for shape in shapes]
+            return {"first": parts[0], "others": tuple(parts[1:])}
+
+        def output(self, state):
+            return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(state)])
+
+    mixing = {str(i): jax.random.normal(next(keys), (size, sum(sizes))) for i, size in enumerate(sizes)}
+    model = rtrl.Model(Random(mixing, jax.random.normal(next(keys), (3,))), lambda h: h)
+    xs, ys = jax.random.normal(next(keys), (9, 1)), jax.random.normal(next(keys), (9, sum(sizes)))
+    _, estimate = rtrl.sequence_gradient(rtrl.RTRL(), model, squared_error, xs, ys)
+    reference = eqx.filter_grad(oracles.loop_loss)(model, squared_error, xs, ys)
+    np.testing.assert_allclose(ravel(estimate), ravel(reference), rtol=1e-9, atol=1e-11)
 
 
 @settings(max_examples=15, deadline=None)
@@ -178,10 +260,40 @@ def test_immediate_jacobian_is_never_built_as_states_by_parameters():
     assert len(made) <= 4  # product and in-place sum of the largest leaf, and their reshapes
 
 
+def test_a_block_step_builds_nothing_of_three_units_axes():
+    """The largest array of the compiled step is the influence matrix itself."""
+    cell = rtrl.ElmanCell(INPUT, WIDTH, key=jax.random.key(0))
+    state, estimator = cell.initial_state(), rtrl.RTRL(block_size=5)
+    memory = estimator.init(cell, state)
+
+    def step(cell, state, x, memory, v):
+        state, pullback, memory = estimator.step(cell, state, x, memory)
+        return state, pullback(v), memory
+
+    compiled = jax.jit(step).lower(cell, state, jnp.zeros(INPUT), memory, state).compile()
+    shapes = re.findall(r"f64\[([\d,]+)\]", compiled.as_text())
+    largest = max(int(np.prod([int(d) for d in shape.split(",")])) for shape in shapes)
+    assert largest == WIDTH**3
+
+
+def test_mixed_precision_keeps_the_dtype_of_every_parameter():
+    model = make_model("complex")
+    low = eqx.tree_at(
+        lambda m: (m.cell.drive, m.cell.gain),
+        model,
+        replace_fn=lambda a: a.astype(jnp.complex64 if jnp.iscomplexobj(a) else jnp.float32),
+    )
+    xs, ys = make_stream(STEPS)
+    _, estimate = rtrl.sequence_gradient(rtrl.RTRL(), low, weighted_loss, xs, ys)
+    _, reference = rtrl.sequence_gradient(rtrl.BPTT(), low, weighted_loss, xs, ys)
+    assert [a.dtype for a in jax.tree.leaves(estimate)] == [a.dtype for a in jax.tree.leaves(reference)]
+    assert_same_leaves(estimate, reference, rtol=1e-4)
+
+
 def test_float32_stays_float32():
     model = jax.tree.map(lambda p: p.astype(jnp.float32), make_model("gru"))
     xs, ys = jax.tree.map(lambda a: a.astype(jnp.float32), make_stream(5))
-    for estimator in (rtrl.RTRL(), rtrl.TBPTT(3), rtrl.BPTT()):
+    for estimator in (rtrl.RTRL(), rtrl.RTRL(block_size=2), rtrl.TBPTT(3), rtrl.BPTT()):
         _, estimate = rtrl.sequence_gradient(estimator, model, weighted_loss, xs, ys)
         assert {leaf.dtype for leaf in jax.tree.leaves(estimate)} == {jnp.dtype("float32")}
 
@@ -193,13 +305,6 @@ def test_gradients_vectorise_over_seeds():
         return ravel(rtrl.sequence_gradient(rtrl.RTRL(), model, weighted_loss, *make_stream(7))[1])
 
     np.testing.assert_allclose(jax.vmap(one)(jnp.arange(3.0))[2], one(2.0), rtol=1e-12)
-
-
-@pytest.mark.parametrize("cell", ["elman", "gru"])
-def test_cells_follow_their_published_formulas(cell):
-    made = make_model(cell).cell
-    h, x = np.linspace(-1, 1, 5), np.array([0.3, -0.2, 2.0])
-    np.testing.assert_allclose(made(jnp.asarray(h), jnp.asarray(x)), getattr(oracles, cell)(made, h, x), rtol=1e-13)
 
 
 def squared_error(prediction, target):

@@ -1,5 +1,8 @@
 """Online learning: the trajectory of the parameters, batches, and what a user gets wrong."""
 
+import dataclasses
+import resource
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,28 +11,66 @@ import numpy as np
 import optax
 import oracles
 import pytest
-from cells import OscillatorCell, make_model, make_stream, weighted_loss
+from cells import OscillatorCell, forms, make_model, make_stream, weighted_loss
 
 import rtrl
 
 
-@pytest.mark.parametrize("cell", ["elman", "gru"])
-@pytest.mark.parametrize("optimizer", [optax.sgd(0.05), optax.adam(0.01)], ids=["sgd", "adam"])
-def test_updates_at_every_step_follow_the_textbook_recursion(cell, optimizer):
-    model, (xs, (targets, _)) = make_model(cell), make_stream(60)
-    ys = (targets, jnp.ones(60))
+def streams_of(xs, ys, batch):
+    """Plain lists of (x, (target, weight)), one for each stream of a batch."""
+    if not batch:
+        return [list(zip(xs, zip(*ys, strict=True), strict=True))]
+    return [streams_of(xs[:, b], jax.tree.map(lambda a, b=b: a[:, b], ys), ())[0] for b in range(batch[0])]
+
+
+def parameters(state):
+    return jax.flatten_util.ravel_pytree((state.model.cell, state.model.readout))[0]
+
+
+@pytest.mark.parametrize("batch", [(), (4,)], ids=["one stream", "batch"])
+@pytest.mark.parametrize("cell", ["elman", "ctrnn", "gru", "lstm", "rtu"])
+def test_updates_at_every_step_follow_the_textbook_recursion_for_500_steps(cell, batch):
+    """With Adam at every step, whatever the form; block sizes that do not divide the stream."""
+    model, (xs, (targets, _)) = make_model(cell), make_stream(500, batch=batch)
+    ys = targets, jnp.ones((500, *batch))
     visited = oracles.textbook_training(
-        model.cell, model.readout, weighted_loss, optimizer, xs, list(zip(*ys, strict=True))
+        model.cell, model.readout, weighted_loss, optax.adam(0.01), streams_of(xs, ys, batch)
     )
-    learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optimizer)
-    state = learner.init(model)
-    for t in range(60):
-        state, _ = learner.step(state, xs[t], (ys[0][t], ys[1][t]))
-        theta = jax.flatten_util.ravel_pytree((state.model.cell, state.model.readout))[0]
-        np.testing.assert_allclose(theta, visited[t], rtol=1e-8, atol=1e-11)
+    for estimator in forms(cell):
+        learner = rtrl.Learner(weighted_loss, estimator, optax.adam(0.01))
+        state = learner.init(model, batch_size=batch[0] if batch else None)
+        for begin, end in ((0, 1), (1, 38), (38, 500)):
+            piece = jax.tree.map(lambda a, begin=begin, end=end: a[begin:end], (xs, ys))
+            state, _ = learner.run(state, *piece)
+            np.testing.assert_allclose(parameters(state), visited[end - 1], rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.TBPTT(4)], ids=str)
+@pytest.mark.parametrize("batch", [(), (4,)], ids=["one stream", "batch"])
+@pytest.mark.parametrize("cell", ["gru", "lru"])
+def test_update_every_averages_gradients_taken_at_the_same_parameters(cell, batch):
+    model, (xs, (targets, _)) = make_model(cell), make_stream(23, batch=batch)
+    ys = targets, jnp.ones((23, *batch))
+    for estimator in [*forms(cell), rtrl.TBPTT(23)]:
+        learner = rtrl.Learner(weighted_loss, estimator, optax.adam(0.01), update_every=5)
+        if cell == "gru" and estimator == forms(cell)[0]:
+            visited = oracles.textbook_training(
+                model.cell, model.readout, weighted_loss, optax.adam(0.01), streams_of(xs, ys, batch), every=5
+            )
+        ran, outputs = learner.run(learner.init(model, batch_size=batch[0] if batch else None), xs, ys)
+        stepped, losses = learner.init(model, batch_size=batch[0] if batch else None), []
+        for t in range(23):
+            stepped, output = learner.step(stepped, *jax.tree.map(lambda a, t=t: a[t], (xs, ys)))
+            losses.append(output.loss)
+        np.testing.assert_allclose(outputs.loss, jnp.stack(losses), rtol=1e-10)
+        np.testing.assert_allclose(parameters(ran), parameters(stepped), rtol=1e-9, atol=1e-11)
+        if cell == "gru" and not isinstance(estimator, rtrl.TBPTT):
+            np.testing.assert_allclose(parameters(ran), visited[-1], rtol=1e-9, atol=1e-10)
+        midway, _ = learner.run(stepped, xs[:4], jax.tree.map(lambda a: a[:4], ys))
+        again, _ = learner.run(ran, xs[:4], jax.tree.map(lambda a: a[:4], ys))
+        np.testing.assert_allclose(parameters(midway), parameters(again), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.RTRL(block_size=5), rtrl.TBPTT(4)], ids=str)
 def test_run_is_step_repeated(estimator):
     model, (xs, ys) = make_model("gru"), make_stream(12)
     learner = rtrl.Learner(weighted_loss, estimator, optax.adam(0.01))
@@ -86,6 +127,73 @@ def test_chunks_continue_the_stream():
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.parametrize("when", [0, 3, 8])
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_non_finite_loss_is_flagged_and_raised_with_the_last_finite_state(when, every):
+    model, (xs, ys) = make_model("gru"), make_stream(9)
+    ys = ys[0], jnp.ones(9)
+    bad = ys[0].at[when].set(jnp.inf), ys[1]
+    quiet = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.01), update_every=every)
+    _, outputs = quiet.run(quiet.init(model), xs, bad)
+    assert int(jnp.argmin(outputs.finite)) <= when
+    loud = dataclasses.replace(quiet, raise_nonfinite=True)
+    with pytest.raises(rtrl.NonFiniteError, match=r"expected finite losses and gradients") as caught:
+        loud.run(loud.init(model), xs, bad)
+    step, state = caught.value.step, caught.value.state
+    assert when - every < step <= when
+    expected = quiet.init(model)
+    for t in range(step):
+        expected, _ = quiet.step(expected, *jax.tree.map(lambda a, t=t: a[t], (xs, ys)))
+    np.testing.assert_allclose(parameters(state), parameters(expected), rtol=1e-9)
+    _, outputs = loud.run(state, xs[step:], jax.tree.map(lambda a: a[step:], ys))
+    assert outputs.finite.all()
+
+
+def test_an_influence_that_overflows_is_flagged():
+    """A linear cell with a growing mode: the loss weighs nothing, the influence still overflows."""
+    cell = rtrl.ElmanCell(1, 2, key=jax.random.key(0), activation=lambda a: a)
+    cell = eqx.tree_at(lambda c: c.weight_hh, cell, 1e30 * jnp.ones((1, 2, 2)))
+    learner = rtrl.Learner(lambda p, y: 0.0 * p.sum(), rtrl.RTRL(), optax.sgd(0.1))
+    _, outputs = learner.run(learner.init(rtrl.Model(cell, lambda h: h)), jnp.ones((30, 1)), jnp.zeros(30))
+    assert outputs.finite[0]
+    assert not outputs.finite[-1]
+
+
+def test_frozen_arrays_stay_and_complex_parameters_descend():
+    model, (xs, (targets, _)) = make_model("complex"), make_stream(600)
+    targets = 0.1 * jnp.cumsum(xs[:, :2], axis=0) % 1.0
+    learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.01))
+    state, outputs = learner.run(learner.init(model), xs, (targets, jnp.ones(600)))
+    np.testing.assert_array_equal(state.model.cell.mask.value, model.cell.mask.value)
+    assert np.abs(state.model.cell.rotation - model.cell.rotation).max() > 1e-3
+    assert outputs.loss[-200:].mean() < outputs.loss[:100].mean()
+
+
+def test_a_frozen_readout_is_called_but_not_trained():
+    model, (xs, ys) = make_model("gru"), make_stream(9)
+    model = rtrl.Model(model.cell, rtrl.Frozen(model.readout))
+    learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.adamw(0.1))
+    state, _ = learner.run(learner.init(model), xs, ys)
+    np.testing.assert_array_equal(state.model.readout.value.weight, model.readout.value.weight)
+    assert np.abs(state.model.cell.bias_ih - model.cell.bias_ih).max() > 1e-3
+
+
+def test_memory_stays_flat_over_a_million_steps():
+    """Chunk by chunk, from a generator: what lives after the first chunks is all that ever lives."""
+    learner = rtrl.Learner(lambda p, y: (p[0] - y) ** 2, rtrl.RTRL(block_size=8), optax.sgd(1e-3))
+    state = learner.init(rtrl.Model(rtrl.ElmanCell(1, 4, key=jax.random.key(0)), lambda h: h))
+    living, resident = [], []
+    for chunk in range(20):
+        xs = jnp.sin(0.1 * jnp.arange(50_000.0)[:, None] + chunk)
+        state, outputs = learner.run(state, xs, xs[:, 0])
+        del xs
+        assert outputs.finite.all()
+        living.append(sum(array.nbytes for array in jax.live_arrays()))
+        resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert len(set(living[1:])) == 1
+    assert resident[-1] - resident[3] < 50_000  # kilobytes
+
+
 class Nameless(rtrl.AbstractCell):
     def __call__(self, state, x):
         return state + x
@@ -97,6 +205,15 @@ class Nameless(rtrl.AbstractCell):
 class Counting(Nameless):
     def initial_state(self):
         return {"steps": jnp.zeros((), int), "h": jnp.zeros(2)}
+
+
+class Growing(Nameless):
+    def __call__(self, state, x):
+        return jnp.concatenate([state, x])
+
+
+class Table(Nameless):
+    table: jax.Array
 
 
 def bad_calls():
@@ -116,7 +233,49 @@ def bad_calls():
             learner.init(model), xs[:5], ys
         ),
         "hidden_size: expected an integer of at least 1, got 0": lambda: rtrl.GRUCell(1, 0, key=key),
-        "cell: expected a state of real floating-point arrays, got one of dtype int": lambda: learner.init(
+        "x: expected dtype float64 for GRUCell, got int64": lambda: learner.run(
+            learner.init(model), jnp.ones((6, 3), int), ys
+        ),
+        "xs, ys: expected at least one step, got an empty stream": lambda: learner.run(
+            learner.init(model), xs[:0], jax.tree.map(lambda a: a[:0], ys)
+        ),
+        "at .cell.table; wrap what is not trained in rtrl.Frozen": lambda: learner.init(
+            rtrl.Model(Table(jnp.arange(3)), eqx.nn.Identity())
+        ),
+        "cell: expected Growing to keep the state's structure, shapes and dtypes, float64[2]; a step gave float64[4]": (
+            lambda: rtrl.sequence_gradient(
+                rtrl.RTRL(), rtrl.Model(Growing(), eqx.nn.Identity()), weighted_loss, xs[:, :2], ys
+            )
+        ),
+        "loss: expected one real number for each step, got float64[2]": lambda: rtrl.Learner(
+            lambda p, y: (p - y[0]) ** 2, rtrl.RTRL(), optax.sgd(0.1)
+        ).step(learner.init(model), xs[0], (ys[0][0], ys[1][0])),
+        "block_size: expected 'auto', None or an integer of at least 1, got 0": lambda: rtrl.RTRL(block_size=0),
+        "block_size: expected at most the stream's 6 steps, got 7": lambda: rtrl.sequence_gradient(
+            rtrl.RTRL(block_size=7), model, weighted_loss, xs, ys
+        ),
+        "block_size: expected 'auto' or None for LRUCell, whose coupling is diagonal, not dense; got 4": lambda: (
+            rtrl.RTRL(block_size=4).init(make_model("lru").cell, None)
+        ),
+        "update_every: expected an integer of at least 1, got 0": lambda: rtrl.Learner(
+            weighted_loss, rtrl.RTRL(), optax.sgd(0.1), update_every=0
+        ),
+        "cell: expected a StackedCell for LayerLocalRTRL, got GRUCell; use RTRL()": lambda: rtrl.LayerLocalRTRL().init(
+            model.cell, None
+        ),
+        "layers: expected at least one cell, got none": lambda: rtrl.StackedCell([]),
+        "layers: expected layer 1 to take the 4 entries that layer 0 gives, got an input size of 3": lambda: (
+            rtrl.StackedCell([rtrl.GRUCell(2, 4, key=key), rtrl.GRUCell(3, 4, key=key)])
+        ),
+        "residual: expected the output of layer 0 to have its input's 2 entries, got 4": lambda: rtrl.StackedCell(
+            [rtrl.GRUCell(2, 4, key=key)], residual=True
+        ),
+        "key: expected a key with mlp_width": lambda: rtrl.StackedCell([rtrl.GRUCell(2, 4, key=key)], mlp_width=3),
+        "r_min, r_max: expected 0 <= r_min < r_max <= 1, got 0.9 and 0.1": lambda: rtrl.LRUCell(
+            2, 3, key=key, r_min=0.9, r_max=0.1
+        ),
+        "time_step: expected a positive number, got 0.0": lambda: rtrl.CTRNNCell(2, 3, key=key, time_step=0.0),
+        "cell: expected a state of floating-point or complex arrays, got one of dtype int": lambda: learner.init(
             rtrl.Model(Counting(), eqx.nn.Identity())
         ),
         "cell: expected Nameless to define example_input()": lambda: rtrl.TBPTT(2).init(Nameless(), jnp.zeros(2)),

@@ -24,7 +24,7 @@ class ElmanCell(AbstractGatedCell):
     activation: Callable = eqx.field(static=True)
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, activation: Callable = jnp.tanh):
-        check_sizes(input_size, hidden_size)
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias = uniform_weights(key, n, (1, n, n), (1, n, m), (n,))
         self.activation = activation

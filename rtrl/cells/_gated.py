@@ -1,35 +1,56 @@
 """Gated cells: an elementwise gate applied to affine pre-activations."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from rtrl._types import Params
-from rtrl.cells._base import AbstractCell
+from rtrl._trained import trained
+from rtrl._types import Input, Params, State
+from rtrl.cells._base import AbstractCell, Coupling, recurrence
 
 
 class Linearisation(eqx.Module):
     r"""The local derivatives of one step of a gated cell, without any array of size n×P.
 
-    Unit $i$ of the next state sees only $h_i$, its own pre-activations and its own parameters, so that
+    Unit $i$ of the next state sees only its own state, its own pre-activations and its own parameters:
 
-    $$D = \mathrm{diag}(\alpha) + \sum_g \mathrm{diag}(\beta_g) W_g, \qquad
-      I = \sum_g \mathrm{diag}(\beta_g) \otimes z .$$
+    $$\alpha_{kl} = \frac{\partial h'_k}{\partial h_l}, \quad
+      \beta_{kg} = \frac{\partial h'_k}{\partial a_g}, \quad
+      D = \mathrm{diag}(\alpha) + \sum_g \mathrm{diag}(\beta_g) W_g, \quad
+      I = \sum_g \mathrm{diag}(\beta_g) \otimes z$$
 
-    Every parameter belongs to exactly one unit, hence $I$ has one non-zero row for each parameter and is
-    kept in the shape of the parameters.
+    for the parts k and l of a unit's state and the pre-activations $a = W z$. `betas` and `factors` hold β and
+    z for each weight of the cell, recurrent weights first; `units` the immediate
+    derivatives of the per-unit parameters, `parts` first.
     """
 
-    alpha: Float[Array, " n"]
-    beta_hh: Float[Array, "gates n"]
-    immediate: Params
+    alpha: Float[Array, "parts _parts n"]
+    betas: tuple[Float[Array, "parts _gates n"], ...]
+    factors: tuple[Float[Array, " _width"], ...]
+    units: Params
 
-    def dynamics(self, weight_hh: Float[Array, "gates n n"]) -> Float[Array, "n n"]:
-        r"""The dynamics Jacobian $D = \partial h_t / \partial h_{t-1}$."""
-        return jnp.diag(self.alpha) + jnp.einsum("gi,gij->ij", self.beta_hh, weight_hh)
+    def immediate(self) -> Params:
+        """I in the shape of the parameters, `parts` first: every parameter belongs to one unit."""
+        outer = [jnp.multiply.outer(beta, z) for beta, z in zip(self.betas, self.factors, strict=True)]
+        return with_weights(self.units, outer)
+
+    def of_part(self, k: int) -> "Linearisation":
+        """The derivatives of one part of the next state."""
+        alpha, betas, units = jax.tree.map(lambda a: a[k : k + 1], (self.alpha, self.betas, self.units))
+        return Linearisation(alpha, betas, self.factors, units)
+
+    def dynamics(self, weight_hh: Float[Array, "gates n n"]) -> Float[Array, "states states"]:
+        r"""The dynamics Jacobian $D = \partial h_t / \partial h_{t-1}$; states are ordered by part, then unit."""
+        parts, n = self.alpha.shape[0], self.alpha.shape[-1]
+        unit = jnp.arange(n)
+        blocks = jnp.zeros((parts, n, parts, n), self.alpha.dtype)
+        blocks = blocks.at[:, :, 0].set(jnp.einsum("kgi,gij->kij", self.betas[0], weight_hh))
+        blocks = blocks.at[:, unit, :, unit].add(jnp.moveaxis(self.alpha, -1, 0))
+        return blocks.reshape(parts * n, parts * n)
 
 
 class AbstractGatedCell(AbstractCell):
@@ -37,54 +58,83 @@ class AbstractGatedCell(AbstractCell):
 
     $$h_t = \mathrm{gate}(h_{t-1},\; W_{hh} h_{t-1},\; W_{ih} x_t;\; \varphi)$$
 
-    $W_{hh}$ has shape (gates, n, n), $W_{ih}$ (gates, n, m). Every other trained array is per-unit: its last
-    axis runs over the n units (biases, time constants). A subclass gives the gate; its derivatives come from
-    automatic differentiation of the gate of one unit, and never from a hand-written chain.
+    The recurrent state is a pytree of (n,) arrays, a unit's parts; $W_{hh}$, of shape (gates, n, n), sees the
+    first of them, $W_{ih}$ has shape (gates, n, m). A cell without a `weight_hh` has a diagonal coupling, and
+    its gate receives no recurrent pre-activations. Every other array is per-unit, its last axis runs over the
+    n units (biases, time constants), or in one of the `output_fields`. A subclass gives the gate; its
+    derivatives come from automatic differentiation of the gate of one unit, never from a hand-written chain.
     """
 
-    weight_hh: eqx.AbstractVar[Float[Array, "gates_h n n"]]
-    weight_ih: eqx.AbstractVar[Float[Array, "gates_i n m"]]
+    weight_ih: eqx.AbstractVar[Float[Array, "gates n m"]]
 
     @abc.abstractmethod
-    def gate(
-        self, h: Float[Array, "*n"], recurrent: Float[Array, "gates_h *n"], inputs: Float[Array, "gates_i *n"]
-    ) -> Float[Array, "*n"]:
-        """The next state, elementwise over units; also called with a single unit's scalars."""
+    def gate(self, h: PyTree[Array], *preactivations: Float[Array, "gates *n"]) -> PyTree[Array]:
+        """The next recurrent state, elementwise over units; also called with a single unit's scalars."""
 
-    def __call__(self, state: Float[Array, " n"], x: Float[Array, " m"]) -> Float[Array, " n"]:
-        return self.gate(state, *self._preactivations(state, x))
+    def __call__(self, state: State, x: Input) -> State:
+        core = self.recurrent(state)
+        return self.assemble(self.gate(core, *self._preactivations(core, x)), x)
 
-    def initial_state(self) -> Float[Array, " n"]:
-        return jnp.zeros(self.weight_hh.shape[-1], self.weight_hh.dtype)
+    def initial_state(self) -> State:
+        return jnp.zeros(self.weight_ih.shape[1], self.weight_ih.dtype)
 
     def example_input(self) -> Float[Array, " m"]:
         return jnp.zeros(self.weight_ih.shape[-1], self.weight_ih.dtype)
 
-    def linearise(self, state: Float[Array, " n"], x: Float[Array, " m"]) -> tuple[Float[Array, " n"], Linearisation]:
+    def recurrent(self, state: State) -> PyTree[Array]:
+        """The part of the state that the next step depends on; all of it unless a cell says otherwise."""
+        return state
+
+    def assemble(self, core: PyTree[Array], x: Float[Array, " m"]) -> State:
+        """The state from its recurrent part and the input that a cell's output may need beside it."""
+        return core
+
+    @property
+    def coupling(self) -> Coupling:
+        return "dense" if hasattr(self, "weight_hh") else "diagonal"
+
+    def linearise(self, state: State, x: Input) -> tuple[State, Linearisation]:
         """The next state and the local derivatives at (state, x)."""
-        units, rest = eqx.partition(self._without_weights(), eqx.is_inexact_array)
+        units, rest = eqx.partition(
+            with_weights(recurrence(self), [None] * len(weights_of(self))), eqx.is_inexact_array
+        )
 
-        def next_state_of_one_unit(unit, h, recurrent, inputs):
-            return eqx.combine(unit, rest).gate(h, recurrent, inputs)
+        def one_unit(unit, h, preactivations):
+            following = eqx.combine(unit, rest).gate(h, *preactivations)
+            return jnp.stack(jax.tree.leaves(following)), following
 
-        derivatives = jax.value_and_grad(next_state_of_one_unit, argnums=(0, 1, 2, 3))
-        over_units = jax.vmap(derivatives, in_axes=-1, out_axes=(0, -1))
-        next_state, (beta_unit, alpha, beta_hh, beta_ih) = over_units(units, state, *self._preactivations(state, x))
-        outer = jnp.multiply.outer(beta_hh, state), jnp.multiply.outer(beta_ih, x)
-        immediate = eqx.tree_at(_weights, beta_unit, outer, is_leaf=lambda leaf: leaf is None)
-        return next_state, Linearisation(alpha, beta_hh, immediate)
+        core = self.recurrent(state)
+        derivatives = jax.jacrev(one_unit, argnums=(0, 1, 2), has_aux=True)
+        over_units = jax.vmap(derivatives, in_axes=-1, out_axes=-1)
+        (units, alpha, betas), following = over_units(units, core, self._preactivations(core, x))
+        alpha = jnp.stack(jax.tree.leaves(alpha), axis=1)
+        return self.assemble(following, x), Linearisation(alpha, betas, self._factors(core, x), trained(units))
 
-    def _preactivations(self, state, x):
-        if x.shape != self.weight_ih.shape[-1:]:
-            raise ValueError(f"x: expected shape {self.weight_ih.shape[-1:]} for {type(self).__name__}, got {x.shape}")
-        return self.weight_hh @ state, self.weight_ih @ x
+    def _factors(self, core, x) -> tuple[Array, ...]:
+        """z: what each weight is multiplied with."""
+        hidden = jax.tree.leaves(core)[0]
+        return (hidden, x) if self.coupling == "dense" else (x,)
 
-    def _without_weights(self) -> "AbstractGatedCell":
-        return eqx.tree_at(_weights, self, (None, None))
+    def _preactivations(self, core, x) -> tuple[Array, ...]:
+        self._check_input(x)
+        return tuple(w @ z for w, z in zip(weights_of(self), self._factors(core, x), strict=True))
+
+    def _check_input(self, x: Any) -> None:
+        expected = self.weight_ih.shape[-1:], self.weight_ih.dtype
+        if (x.shape, x.dtype) != expected:
+            kind, got = ("shape", x.shape) if x.shape != expected[0] else ("dtype", x.dtype)
+            wanted = expected[0] if kind == "shape" else expected[1]
+            raise ValueError(f"x: expected {kind} {wanted} for {type(self).__name__}, got {got}")
 
 
-def _weights(cell: AbstractGatedCell):
-    return cell.weight_hh, cell.weight_ih
+def weights_of(cell: Any) -> tuple:
+    """The weights that make the pre-activations, the recurrent ones (if any) first; of a cell or its like."""
+    return (cell.weight_hh, cell.weight_ih) if hasattr(cell, "weight_hh") else (cell.weight_ih,)
+
+
+def with_weights(cell: Any, weights: Any) -> Any:
+    """A cell, or anything of its shape, with other leaves in place of its weights."""
+    return eqx.tree_at(weights_of, cell, tuple(weights), is_leaf=lambda leaf: leaf is None)
 
 
 def uniform_weights(key: PRNGKeyArray, hidden_size: int, *shapes: tuple[int, ...]) -> list[Array]:
@@ -94,8 +144,8 @@ def uniform_weights(key: PRNGKeyArray, hidden_size: int, *shapes: tuple[int, ...
     return [jax.random.uniform(k, shape, minval=-bound, maxval=bound) for k, shape in zip(keys, shapes, strict=True)]
 
 
-def check_sizes(input_size: int, hidden_size: int) -> None:
-    """Raises `ValueError` unless both sizes are at least 1."""
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+def check_sizes(**sizes: int) -> None:
+    """Raises `ValueError` unless every size is at least 1."""
+    for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name}: expected an integer of at least 1, got {size}")

@@ -25,7 +25,7 @@ class GRUCell(AbstractGatedCell):
     bias_ih: Float[Array, "3 n"]
 
     def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
-        check_sizes(input_size, hidden_size)
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
             key, n, (3, n, n), (3, n, m), (3, n), (3, n)

@@ -1,39 +1,46 @@
 """RTRL for a cell of any structure: vector-Jacobian products through the user's own step."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PRNGKeyArray
 
-from rtrl._types import Influence, Input, Params, State
-from rtrl.cells import AbstractCell
-
-
-def init(cell: AbstractCell, state: State) -> Influence:
-    """Zeros, (entries of the state,) + shape of each parameter."""
-    entries = ravel_pytree(state)[0].size
-    params = eqx.filter(cell, eqx.is_inexact_array)
-    return jax.tree.map(lambda p: jnp.zeros((entries, *p.shape), p.dtype), params)
+from rtrl._trained import is_frozen
+from rtrl._types import Influence, Input, Params, Pullback, State
+from rtrl.cells import AbstractCell, recurrent_parameters
+from rtrl.estimators._base import AbstractEstimator
+from rtrl.estimators._real import from_vector, real, row, unreal, vector
 
 
-def step(
-    cell: AbstractCell, state: State, x: Input, influence: Influence
-) -> tuple[State, Callable[[State], Params], Influence]:
-    r"""$J_t = D_t J_{t-1} + I_t$, both Jacobians by one vector-Jacobian product for each entry of the state."""
-    params, static = eqx.partition(cell, eqx.is_inexact_array)
-    flat_state, unravel = ravel_pytree(state)
+class Arbitrary(AbstractEstimator):
+    r"""$J_t = D_t J_{t-1} + I_t$, both Jacobians by one vector-Jacobian product for each entry of the state.
 
-    def flat_step(params, flat_state):
-        next_state = eqx.combine(params, static)(unravel(flat_state), x)
-        return ravel_pytree(next_state)[0], next_state
+    A complex number counts as two real ones, so that J exists whether or not the step is holomorphic; the
+    gradient then follows JAX's convention for complex parameters.
+    """
 
-    flat_next, vjp, next_state = jax.vjp(flat_step, params, flat_state, has_aux=True)
-    immediate, dynamics = jax.vmap(vjp)(jnp.eye(flat_next.size, dtype=flat_next.dtype))
-    influence = jax.tree.map(lambda i, j: i + jnp.tensordot(dynamics, j, 1), immediate, influence)
+    def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Influence:
+        entries = vector(state)
 
-    def pullback(v: State) -> Params:
-        return jax.tree.map(lambda j: jnp.tensordot(ravel_pytree(v)[0], j, 1), influence)
+        def zeros(parameter: Array) -> Array:
+            return jnp.zeros((entries.size, *parameter.shape), jnp.result_type(parameter, entries))
 
-    return next_state, pullback, influence
+        return jax.tree.map(zeros, real(recurrent_parameters(cell)))
+
+    def step(self, cell: AbstractCell, state: State, x: Input, memory: Influence) -> tuple[State, Pullback, Influence]:
+        params = recurrent_parameters(cell)
+
+        def flat_step(real_params, flat_state):
+            moving = eqx.combine(unreal(real_params, params), cell, is_leaf=is_frozen)
+            next_state = moving(from_vector(flat_state, state), x)
+            return vector(next_state), next_state
+
+        flat_next, vjp, next_state = jax.vjp(flat_step, real(params), vector(state), has_aux=True)
+        immediate, dynamics = jax.vmap(vjp)(jnp.eye(flat_next.size, dtype=flat_next.dtype))
+        influence = jax.tree.map(lambda i, j: i + jnp.tensordot(dynamics, j, 1).astype(j.dtype), immediate, memory)
+
+        def pullback(v: State) -> Params:
+            products = jax.tree.map(lambda j: jnp.tensordot(row(v).astype(j.dtype), j, 1), influence)
+            return jax.tree.map(jnp.conj, unreal(products, params))
+
+        return next_state, pullback, influence

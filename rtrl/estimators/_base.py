@@ -4,10 +4,19 @@ import abc
 from collections.abc import Callable
 
 import equinox as eqx
-from jaxtyping import PRNGKeyArray
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray, PyTree
 
-from rtrl._types import Input, Memory, Params, State
+from rtrl._trained import trained
+from rtrl._types import Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell
+
+
+class Shared(eqx.Module):
+    """What all streams of a batch have in common in their memories: counts of steps, past parameters."""
+
+    value: PyTree
 
 
 class AbstractEstimator(eqx.Module):
@@ -15,7 +24,7 @@ class AbstractEstimator(eqx.Module):
 
     `init` makes the memory that `step` carries from one time step to the next; `step` advances the cell and
     hands back a pullback, which maps the loss's cotangent $v = \partial \ell_t / \partial h_t$ to the
-    gradient with respect to the cell's trained parameters.
+    gradient with respect to the cell's trained parameters (`None` for those that the state does not depend on).
     """
 
     @abc.abstractmethod
@@ -23,7 +32,35 @@ class AbstractEstimator(eqx.Module):
         """The memory before the first step, for a stream that starts in `state`."""
 
     @abc.abstractmethod
-    def step(
-        self, cell: AbstractCell, state: State, x: Input, memory: Memory
-    ) -> tuple[State, Callable[[State], Params], Memory]:
+    def step(self, cell: AbstractCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
         """One time step: the next state, the pullback at that state, the next memory."""
+
+    def window(
+        self,
+        cell: AbstractCell,
+        state: State,
+        xs: Input,
+        memory: Memory,
+        cotangents: Callable[[State], tuple[State, PyTree]],
+    ) -> tuple[State, Params, PyTree, Memory]:
+        """Several steps at the same parameters: the last state, the summed gradient, `aux`, the next memory.
+
+        `cotangents` maps the states of all steps (leading time axis) to (∂ℓ/∂h of each, aux).
+        """
+        _, states = jax.lax.scan(lambda s, x: (cell(s, x),) * 2, state, xs)
+        vs, aux = cotangents(states)
+
+        def step(carry, at):
+            state, memory, total = carry
+            x, v = at
+            state, pullback, memory = self.step(cell, state, x, memory)
+            return (state, memory, add(total, pullback(v))), None
+
+        start = state, memory, jax.tree.map(jnp.zeros_like, trained(cell))
+        (state, memory, total), _ = jax.lax.scan(step, start, (xs, vs))
+        return state, total, aux, memory
+
+
+def add(gradient: Params, other: Params) -> Params:
+    """The sum of two gradients; `None` in the second stands for zero."""
+    return eqx.apply_updates(gradient, other)

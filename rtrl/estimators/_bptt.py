@@ -1,11 +1,10 @@
 """Full backpropagation through time: the offline reference."""
 
-from collections.abc import Callable
 from typing import NoReturn
 
 from jaxtyping import PRNGKeyArray
 
-from rtrl._types import Input, Memory, Params, State
+from rtrl._types import Input, Memory, Pullback, State
 from rtrl.cells import AbstractCell
 from rtrl.estimators._base import AbstractEstimator
 
@@ -26,7 +25,5 @@ class BPTT(AbstractEstimator):
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> NoReturn:
         raise ValueError(OFFLINE)
 
-    def step(
-        self, cell: AbstractCell, state: State, x: Input, memory: Memory
-    ) -> tuple[State, Callable[[State], Params], Memory]:
+    def step(self, cell: AbstractCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
         raise ValueError(OFFLINE)

@@ -1,15 +1,14 @@
 """Truncated backpropagation through time."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from rtrl._types import Input, Params, State
+from rtrl._trained import is_frozen, split
+from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import AbstractCell
-from rtrl.estimators._base import AbstractEstimator
+from rtrl.estimators._base import AbstractEstimator, Shared
 
 
 class Window(eqx.Module):
@@ -17,7 +16,7 @@ class Window(eqx.Module):
 
     states: State
     inputs: Input
-    filled: Int[Array, ""]
+    filled: Shared
 
 
 class TBPTT(AbstractEstimator):
@@ -42,13 +41,11 @@ class TBPTT(AbstractEstimator):
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Window:
         empty = jax.tree.map(lambda a: jnp.zeros((self.horizon, *a.shape), a.dtype), (state, cell.example_input()))
-        return Window(*empty, filled=jnp.zeros((), int))
+        return Window(*empty, filled=Shared(jnp.zeros((), int)))
 
-    def step(
-        self, cell: AbstractCell, state: State, x: Input, memory: Window
-    ) -> tuple[State, Callable[[State], Params], Window]:
+    def step(self, cell: AbstractCell, state: State, x: Input, memory: Window) -> tuple[State, Pullback, Window]:
         states, inputs = jax.tree.map(_append, (memory.states, memory.inputs), (state, x))
-        window = Window(states, inputs, jnp.minimum(memory.filled + 1, self.horizon))
+        window = Window(states, inputs, Shared(jnp.minimum(memory.filled.value + 1, self.horizon)))
         return cell(state, x), lambda v: _pull_back(cell, window, v), window
 
 
@@ -64,7 +61,7 @@ def _fill(visited: Array, window: Array) -> Array:
 def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
     """Two passes: sweep v back through the states, then one batched product for the parameters."""
     horizon = jax.tree.leaves(window.states)[0].shape[0]
-    visited = jnp.arange(horizon) >= horizon - window.filled
+    visited = jnp.arange(horizon) >= horizon - window.filled.value
     states, inputs = jax.tree.map(lambda a: _fill(visited, a), (window.states, window.inputs))
 
     def earlier(v, step_back):
@@ -76,10 +73,10 @@ def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
     before = jnp.concatenate([jnp.zeros(1, bool), visited[:-1]])
     _, vs = jax.lax.scan(earlier, v, (states, inputs, before), reverse=True)
 
-    params, static = eqx.partition(cell, eqx.is_inexact_array)
+    params, static = split(cell)
 
     def next_states(params):
-        return jax.vmap(eqx.combine(params, static))(states, inputs)
+        return jax.vmap(eqx.combine(params, static, is_leaf=is_frozen))(states, inputs)
 
     _, vjp = jax.vjp(next_states, params)
     return vjp(vs)[0]

@@ -30,7 +30,7 @@ class InfluenceBalancingCell(AbstractCell):
     negative: int = eqx.field(static=True, default=13)
 
     @property
-    def coupling(self) -> np.ndarray:
+    def weights(self) -> np.ndarray:
         """A, a constant."""
         n = self.positive + self.negative
         return 0.5 * np.eye(n) + 0.5 * np.eye(n, k=1)
@@ -41,7 +41,7 @@ class InfluenceBalancingCell(AbstractCell):
         return np.repeat([1.0, -1.0], [self.positive, self.negative])
 
     def __call__(self, state: Float[Array, " n"], x: Float[Array, "..."]) -> Float[Array, " n"]:
-        return jnp.asarray(self.coupling) @ state + self.theta * self.drive
+        return jnp.asarray(self.weights) @ state + self.theta * self.drive
 
     def initial_state(self) -> Float[Array, " n"]:
         return jnp.zeros(len(self.drive), self.theta.dtype)
@@ -55,7 +55,7 @@ class InfluenceBalancingCell(AbstractCell):
 
     def stationary_state(self) -> Float[Array, " n"]:
         r"""The fixed point $s = (I - A)^{-1} \theta d$ at the present parameter."""
-        resolvent = np.linalg.inv(np.eye(len(self.drive)) - self.coupling)
+        resolvent = np.linalg.inv(np.eye(len(self.drive)) - self.weights)
         return self.theta * jnp.asarray(resolvent @ self.drive)
 
 

@@ -1,0 +1,132 @@
+"""What is timed: online learning of one cell, float32, one SGD update after every step or every window."""
+
+import dataclasses
+import functools
+import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+import rtrl
+from rtrl.cells import recurrent_parameters
+
+INPUTS = 32
+BUDGET = 0.15
+"""Seconds that one round should take; a round never has less than one whole block or window."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A cell of n units (a stack: of so many layers), the form of the gradient, and so many streams at once."""
+
+    cell: str
+    form: str
+    n: int
+    batch: int = 1
+    layers: int = 0
+
+    def __str__(self):
+        stacked = f"x{self.layers}" if self.layers else ""
+        return f"{self.cell}{stacked}-{self.form}-{self.n}" + (f"-batch{self.batch}" if self.batch > 1 else "")
+
+    @functools.cached_property
+    def instance(self) -> rtrl.AbstractCell:
+        make = getattr(rtrl, self.cell)
+        key = jax.random.key(0)
+        if not self.layers:
+            return make(INPUTS, self.n, key=key)
+        return rtrl.StackedCell([make(self.n, self.n, key=k) for k in jax.random.split(key, self.layers)])
+
+    @property
+    def update_every(self) -> int:
+        return self.n if self.form == "update_every" else 1
+
+    @property
+    def estimator(self):
+        forms = {
+            "textbook": rtrl.RTRL(block_size=None),
+            "update_every": rtrl.RTRL(block_size=self.n),
+            "immediate": rtrl.TBPTT(1),
+            "layer_local": rtrl.LayerLocalRTRL(),
+        }
+        return forms.get(self.form, rtrl.RTRL())
+
+    @property
+    def parameters(self) -> int:
+        """P: those that the state depends on."""
+        return sum(leaf.size for leaf in jax.tree.leaves(recurrent_parameters(self.instance)))
+
+    @property
+    def influence(self) -> tuple[int, int] | None:
+        """Rows and columns of J, all streams' on top of each other; of a diagonal cell what it keeps of them."""
+        if self.layers or self.form == "immediate":
+            return None
+        cell = self.instance
+        parts = len(jax.tree.leaves(cell.recurrent(cell.initial_state())))
+        return self.batch * parts * (self.n if cell.coupling == "dense" else 1), self.parameters
+
+    @property
+    def period(self) -> int:
+        """The steps after which costs repeat: a block or a window."""
+        if self.form == "block":
+            form = rtrl.RTRL().form(self.instance)
+            return getattr(form, "size", 1)
+        return self.update_every
+
+    @property
+    def steps(self) -> int:
+        """The length of a round, from a rough estimate of 50 GFLOP/s and 5 GB/s."""
+        rows, columns = self.influence or (4 * self.n, 4 * self.parameters // self.n)
+        seconds = 2e-5 + rows * columns * 4 / 5e9
+        if self.form == "textbook":
+            seconds += 2 * rows**2 * columns / self.batch / 50e9
+        periods = max(1, round(BUDGET / seconds / self.period))
+        return max(2, min(2000 // self.period, periods) * self.period)
+
+    @property
+    def learner(self) -> rtrl.Learner:
+        return rtrl.Learner(squared_error, self.estimator, optax.sgd(1e-4), update_every=self.update_every)
+
+    def start(self, learner: rtrl.Learner):
+        cell = self.instance
+        width = jax.eval_shape(lambda: cell.output(cell.initial_state())).size
+        model = rtrl.Model(cell, eqx.nn.Linear(width, 1, key=jax.random.key(1)))
+        return learner.init(model, batch_size=self.batch if self.batch > 1 else None)
+
+    def stream(self, steps: int):
+        streams = (self.batch,) if self.batch > 1 else ()
+        width = self.instance.example_input().size
+        return jax.random.normal(jax.random.key(2), (steps, *streams, width)), jnp.zeros((steps, *streams, 1))
+
+
+def squared_error(prediction, target):
+    return jnp.sum((prediction - target) ** 2)
+
+
+def compiled_run(learner: rtrl.Learner, state, xs, ys):
+    """What `learner.run` compiles, how long that takes in seconds, and the bytes it needs beside what it is given."""
+    windows = learner.update_every > 1
+    begin = time.perf_counter()
+    compiled = rtrl.Learner._run.lower(learner, state, xs, ys, windows).compile()
+    seconds = time.perf_counter() - begin
+    memory = compiled.compiled.memory_analysis()
+    return lambda state: compiled(learner, state, xs, ys, windows), seconds, memory and memory.temp_size_in_bytes
+
+
+@functools.cache
+def floor(rows: int, columns: int) -> float:
+    """Microseconds of the faster of two streaming reads of J: its sum, and the product v J."""
+    J, v = jnp.ones((rows, columns), jnp.float32), jnp.ones(rows, jnp.float32)
+    return min(_median(jax.jit(jnp.sum), J), _median(jax.jit(jnp.matmul), v, J))
+
+
+def _median(read, *arrays) -> float:
+    seconds = []
+    jax.block_until_ready(read(*arrays))
+    while len(seconds) < 5 or (sum(seconds) < 0.2 and len(seconds) < 100):
+        begin = time.perf_counter()
+        jax.block_until_ready(read(*arrays))
+        seconds.append(time.perf_counter() - begin)
+    return 1e6 * sorted(seconds)[len(seconds) // 2]

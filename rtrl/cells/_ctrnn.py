@@ -1,0 +1,55 @@
+"""The continuous-time recurrent network, stepped by Euler's method."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+
+
+class CTRNNCell(AbstractGatedCell):
+    r"""The continuous-time recurrent network of leaky units, one Euler step of length Δt.
+
+    $$\tau \dot h = -h + \phi(W_{hh} h + W_{ih} x + b), \qquad h_t = h_{t-1} + \Delta t \, \dot h$$
+
+    State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,), `log_tau` (n,), the
+    logarithm of each unit's time constant τ, in the units of `time_step`, drawn log-uniformly from 1 to 10
+    steps. φ is elementwise, tanh unless given. Funahashi & Nakamura (1993), "Approximation of dynamical
+    systems by continuous time recurrent neural networks", Neural Networks 6(6). Raises `ValueError` if a size
+    is below 1 or `time_step` is not positive.
+    """
+
+    weight_hh: Float[Array, "1 n n"]
+    weight_ih: Float[Array, "1 n m"]
+    bias: Float[Array, " n"]
+    log_tau: Float[Array, " n"]
+    time_step: float = eqx.field(static=True)
+    activation: Callable = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        key: PRNGKeyArray,
+        time_step: float = 1.0,
+        activation: Callable = jnp.tanh,
+    ):
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        if not time_step > 0:
+            raise ValueError(f"time_step: expected a positive number, got {time_step}")
+        n, m = hidden_size, input_size
+        weight_key, tau_key = jax.random.split(key)
+        self.weight_hh, self.weight_ih, self.bias = uniform_weights(weight_key, n, (1, n, n), (1, n, m), (n,))
+        self.log_tau = jnp.log(time_step) + jax.random.uniform(tau_key, (n,), maxval=jnp.log(10.0))
+        self.time_step = time_step
+        self.activation = activation
+
+    def gate(
+        self, h: Float[Array, "*n"], recurrent: Float[Array, "1 *n"], inputs: Float[Array, "1 *n"]
+    ) -> Float[Array, "*n"]:
+        drive = self.activation(recurrent[0] + inputs[0] + self.bias)
+        return h + self.time_step * jnp.exp(-self.log_tau) * (drive - h)

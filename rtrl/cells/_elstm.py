@@ -1,0 +1,62 @@
+"""The LSTM with element-wise recurrence."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+
+
+class ELSTMCell(AbstractGatedCell):
+    r"""The LSTM with element-wise recurrence: each unit's gates see that unit's own memory only.
+
+    $$f = \sigma(F x_t + w_f \odot c_{t-1}), \quad z = \tanh(Z x_t + w_z \odot c_{t-1}), \quad
+      c_t = f \odot c_{t-1} + (1 - f) \odot z$$
+    $$h_t = \sigma(O x_t + W_o c_t) \odot c_t$$
+
+    State: (c, x): the memory (n,) and the last input (m,), which the output gate needs; the readout sees
+    h (n,). Parameters: `weight_ih` (2, n, m), that is F and Z, `weight_cell` (2, n), that is w_f and w_z,
+    `bias` (2, n), `output_ih` (n, m), that is O, `output_cell` (n, n), that is W_o, and `output_bias` (n,).
+
+    Irie et al. (2024), "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
+    biases are ours). Raises `ValueError` if a size is below 1.
+    """
+
+    output_fields: ClassVar[tuple[str, ...]] = ("output_ih", "output_cell", "output_bias")
+
+    weight_ih: Float[Array, "2 n m"]
+    weight_cell: Float[Array, "2 n"]
+    bias: Float[Array, "2 n"]
+    output_ih: Float[Array, "n m"]
+    output_cell: Float[Array, "n n"]
+    output_bias: Float[Array, " n"]
+
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        n, m = hidden_size, input_size
+        shapes = (2, n, m), (2, n), (2, n), (n, m), (n, n), (n,)
+        self.weight_ih, self.weight_cell, self.bias, self.output_ih, self.output_cell, self.output_bias = (
+            uniform_weights(key, n, *shapes)
+        )
+
+    def gate(self, h: Float[Array, "*n"], inputs: Float[Array, "2 *n"]) -> Float[Array, "*n"]:
+        forget, candidate = inputs + self.weight_cell * h[None] + self.bias
+        f = sigmoid(forget)
+        return f * h + (1 - f) * jnp.tanh(candidate)
+
+    def initial_state(self) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+        return super().initial_state(), self.example_input()
+
+    def recurrent(self, state: tuple[Float[Array, " n"], Float[Array, " m"]]) -> Float[Array, " n"]:
+        return state[0]
+
+    def assemble(
+        self, core: Float[Array, " n"], x: Float[Array, " m"]
+    ) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+        return core, x
+
+    def output(self, state: tuple[Float[Array, " n"], Float[Array, " m"]]) -> Float[Array, " n"]:
+        c, x = state
+        return sigmoid(self.output_ih @ x + self.output_cell @ c + self.output_bias) * c

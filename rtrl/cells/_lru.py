@@ -1,0 +1,95 @@
+"""The linear recurrent unit."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rtrl.cells._gated import AbstractGatedCell, check_sizes
+
+Core = tuple[Float[Array, "*n"], Float[Array, "*n"]]
+
+
+class LRUCell(AbstractGatedCell):
+    r"""The linear recurrent unit: a complex diagonal recurrence that is stable by construction.
+
+    $$h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t, \quad \lambda = e^{-e^{\nu} + i e^{\vartheta}}, \qquad
+      y_t = \mathrm{Re}(C h_t) + D x_t$$
+
+    State: ((Re h, Im h), x), each part of h (n,) and x the last input (m,), which the output $y_t$ (p,) needs.
+    Parameters, all real: `weight_ih` (2, n, m), the real and imaginary parts of B, `nu_log`, `theta_log`,
+    `gamma_log` (n,), `weight_out` (2, p, n), those of C, and `skip` (p, m), which is D. |λ| is drawn uniformly
+    on the ring from `r_min` to `r_max`, its phase from 0 to `max_phase`, and γ starts as $\sqrt{1-|\lambda|^2}$.
+
+    Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
+    Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+    """
+
+    output_fields: ClassVar[tuple[str, ...]] = ("weight_out", "skip")
+
+    weight_ih: Float[Array, "2 n m"]
+    nu_log: Float[Array, " n"]
+    theta_log: Float[Array, " n"]
+    gamma_log: Float[Array, " n"]
+    weight_out: Float[Array, "2 p n"]
+    skip: Float[Array, "p m"]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        key: PRNGKeyArray,
+        output_size: int | None = None,
+        r_min: float = 0.0,
+        r_max: float = 1.0,
+        max_phase: float = 2 * jnp.pi,
+    ):
+        outputs = input_size if output_size is None else output_size
+        check_sizes(input_size=input_size, hidden_size=hidden_size, output_size=outputs)
+        n, m = hidden_size, input_size
+        b_key, ring_key, c_key, d_key = jax.random.split(key, 4)
+        self.weight_ih = jax.random.normal(b_key, (2, n, m)) / jnp.sqrt(2 * m)
+        self.nu_log, self.theta_log = ring(ring_key, n, r_min, r_max, max_phase)
+        self.gamma_log = jnp.log(-jnp.expm1(-2 * jnp.exp(self.nu_log))) / 2
+        self.weight_out = jax.random.normal(c_key, (2, outputs, n)) / jnp.sqrt(n)
+        self.skip = jax.random.normal(d_key, (outputs, m)) / jnp.sqrt(m)
+
+    def gate(self, h: Core, inputs: Float[Array, "2 *n"]) -> Core:
+        radius, angle, gamma = jnp.exp(-jnp.exp(self.nu_log)), jnp.exp(self.theta_log), jnp.exp(self.gamma_log)
+        (re, im), (drive_re, drive_im) = rotate(radius, angle, h), gamma[None] * inputs
+        return re + drive_re, im + drive_im
+
+    def initial_state(self) -> tuple[Core, Float[Array, " m"]]:
+        zeros = super().initial_state()
+        return (zeros, zeros), self.example_input()
+
+    def recurrent(self, state: tuple[Core, Float[Array, " m"]]) -> Core:
+        return state[0]
+
+    def assemble(self, core: Core, x: Float[Array, " m"]) -> tuple[Core, Float[Array, " m"]]:
+        return core, x
+
+    def output(self, state: tuple[Core, Float[Array, " m"]]) -> Float[Array, " p"]:
+        (re, im), x = state
+        return self.weight_out[0] @ re - self.weight_out[1] @ im + self.skip @ x
+
+
+def rotate(radius: Float[Array, "*n"], angle: Float[Array, "*n"], h: Core) -> Core:
+    """The complex product of radius·e^{i·angle} and h, in real parts."""
+    cos, sin = radius * jnp.cos(angle), radius * jnp.sin(angle)
+    return cos * h[0] - sin * h[1], sin * h[0] + cos * h[1]
+
+
+def ring(
+    key: PRNGKeyArray, hidden_size: int, r_min: float, r_max: float, max_phase: float
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Logarithms (ν, ϑ) of eigenvalues drawn uniformly on a ring of the unit disc (Orvieto et al., Lemma 3.2)."""
+    if not 0 <= r_min < r_max <= 1:
+        raise ValueError(f"r_min, r_max: expected 0 <= r_min < r_max <= 1, got {r_min} and {r_max}")
+    radius_key, phase_key = jax.random.split(key)
+    tiny = float(jnp.finfo(float).tiny)
+    squared = jax.random.uniform(radius_key, (hidden_size,), minval=max(r_min**2, 1e-6), maxval=r_max**2)
+    phase = jax.random.uniform(phase_key, (hidden_size,), minval=tiny, maxval=max_phase)
+    return jnp.log(-0.5 * jnp.log(squared)), jnp.log(phase)

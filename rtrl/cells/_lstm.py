@@ -1,0 +1,48 @@
+"""The long short-term memory."""
+
+import jax.numpy as jnp
+from jax.nn import sigmoid
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+
+
+class LSTMCell(AbstractGatedCell):
+    r"""The long short-term memory of Hochreiter & Schmidhuber (1997) with forget gates (Gers et al. 2000).
+
+    $$i, f, o = \sigma(W_i x + b_i + W_h h + b_h), \quad g = \tanh(W_{ig} x + b_{ig} + W_{hg} h + b_{hg})$$
+    $$c_t = f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \tanh(c_t)$$
+
+    State: (h, c), each (n,); the readout sees h. Parameters, gates in PyTorch's order i, f, g, o: `weight_hh`
+    (4, n, n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to
+    load them. Raises `ValueError` if a size is below 1.
+    """
+
+    weight_hh: Float[Array, "4 n n"]
+    weight_ih: Float[Array, "4 n m"]
+    bias_hh: Float[Array, "4 n"]
+    bias_ih: Float[Array, "4 n"]
+
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        n, m = hidden_size, input_size
+        self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
+            key, n, (4, n, n), (4, n, m), (4, n), (4, n)
+        )
+
+    def gate(
+        self,
+        h: tuple[Float[Array, "*n"], Float[Array, "*n"]],
+        recurrent: Float[Array, "4 *n"],
+        inputs: Float[Array, "4 *n"],
+    ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+        i, f, g, o = recurrent + self.bias_hh + inputs + self.bias_ih
+        c = sigmoid(f) * h[1] + sigmoid(i) * jnp.tanh(g)
+        return sigmoid(o) * jnp.tanh(c), c
+
+    def initial_state(self) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        zeros = super().initial_state()
+        return zeros, zeros
+
+    def output(self, state: tuple[Float[Array, " n"], Float[Array, " n"]]) -> Float[Array, " n"]:
+        return state[0]

@@ -1,0 +1,208 @@
+"""RTRL for dense gated cells in blocks of steps: one streaming read of the influence matrix a step."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from rtrl._types import Influence, Input, Params, Pullback, State
+from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, weights_of, with_weights
+from rtrl.estimators._base import AbstractEstimator, Shared, add
+from rtrl.estimators._textbook import no_influence, pull_back
+
+CHUNK_BYTES = 2**22
+"""How much of the influence matrix a fold treats at once: little beside J, much beside a cache line."""
+
+
+class BlockMemory(eqx.Module):
+    """J at the start of the block, and the linearisations and recurrent weights of the `filled` steps since."""
+
+    influence: Influence
+    steps: Linearisation
+    weight_hh: Shared
+    filled: Shared
+
+
+class Block(AbstractEstimator):
+    r"""The influence matrix stays as it is for `size` steps; gradients sweep back to the block's start.
+
+    With $v_s = \partial\ell_s/\partial h_s$ and $v_{r-1} = v_r D_r$, a step s of the block has the gradient
+
+    $$\frac{d\ell_s}{d\theta} = \sum_{r \le s} v_r I_r + v_0 J_0, \qquad
+      J_0 \leftarrow \Phi_0 J_0 + \sum_r \Phi_r I_r, \quad \Phi_r = D_S \cdots D_{r+1}$$
+
+    the fold on the right once a block. Each $D_r$, $I_r$ is taken at the parameters of its own step, so the
+    result is the textbook recursion's also when the parameters are updated at every step. The fold is paid at
+    the first step of the next block.
+
+    Schmidhuber (1992), Neural Computation 4(2), has the idea for parameters that stay constant in a block.
+    """
+
+    size: int = eqx.field(static=True)
+
+    def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> BlockMemory:
+        one = jax.eval_shape(lambda: (cell.linearise(state, cell.example_input())[1], weights_of(cell)[0]))
+        steps, weight_hh = jax.tree.map(lambda a: jnp.zeros((self.size, *a.shape), a.dtype), one)
+        return BlockMemory(no_influence(cell, state), steps, Shared(weight_hh), Shared(jnp.zeros((), int)))
+
+    def step(
+        self, cell: AbstractGatedCell, state: State, x: Input, memory: BlockMemory
+    ) -> tuple[State, Pullback, BlockMemory]:
+        # The fold comes first: what follows then depends on it, and XLA need not copy J.
+        influence, filled = jax.lax.cond(
+            memory.filled.value == self.size,
+            lambda: (_fold(memory.influence, memory.steps, memory.weight_hh.value), jnp.zeros((), int)),
+            lambda: (memory.influence, memory.filled.value),
+        )
+        next_state, linearisation = cell.linearise(state, x)
+        now = linearisation, weights_of(cell)[0]
+        steps, weight_hh = jax.tree.map(
+            lambda all_steps, one: all_steps.at[filled].set(one), (memory.steps, memory.weight_hh.value), now
+        )
+        memory = BlockMemory(influence, steps, Shared(weight_hh), Shared(filled + 1))
+        return next_state, lambda v: _pull_back(memory, v), memory
+
+    def window(
+        self,
+        cell: AbstractGatedCell,
+        state: State,
+        xs: Input,
+        memory: BlockMemory,
+        cotangents: Callable[[State], tuple[State, PyTree]],
+    ) -> tuple[State, Params, PyTree, BlockMemory]:
+        """All steps at the same parameters: one sweep, one read of J and one fold for all of them."""
+        pending = memory.filled.value
+        influence = jax.lax.cond(
+            pending > 0,
+            lambda: _fold(memory.influence, _first(pending, memory.steps), memory.weight_hh.value),
+            lambda: memory.influence,
+        )
+
+        def forward(state: State, x: Input):
+            next_state, linearisation = cell.linearise(state, x)
+            return next_state, (next_state, linearisation)
+
+        state, (states, steps) = jax.lax.scan(forward, state, xs)
+        vs, aux = cotangents(states)
+
+        def earlier(v, step):
+            v_here, alpha, beta = step
+            v = v + v_here
+            return _before(v, alpha, beta, weights_of(cell)[0]), v
+
+        parts = jnp.stack(jax.tree.leaves(vs), axis=1)
+        at_start, visited = jax.lax.scan(
+            earlier, jnp.zeros_like(parts[0]), (parts, steps.alpha, steps.betas[0]), reverse=True
+        )
+        gradient = add(pull_back(list(at_start), influence), _immediate(steps, visited))
+        influence = _fold(influence, steps, weights_of(cell)[0])
+        return state, gradient, aux, BlockMemory(influence, memory.steps, memory.weight_hh, Shared(0 * pending))
+
+
+def _first(count: Int[Array, ""], steps: Linearisation) -> Linearisation:
+    """The steps of a block that is not full; the others change nothing."""
+
+    def keep(kept: Array, otherwise: Array) -> Array:
+        inside = (jnp.arange(len(kept)) < count).reshape(-1, *[1] * (kept.ndim - 1))
+        return jnp.where(inside, kept, otherwise)
+
+    nothing = jax.tree.map(jnp.zeros_like, steps)
+    identity = jnp.broadcast_to(jnp.eye(steps.alpha.shape[1])[None, ..., None], steps.alpha.shape)
+    return jax.tree.map(keep, steps, eqx.tree_at(lambda s: s.alpha, nothing, identity.astype(steps.alpha.dtype)))
+
+
+def _pull_back(memory: BlockMemory, v: State) -> Params:
+    def earlier(back, carry):
+        v, visited = carry
+        r = memory.filled.value - 1 - back
+        alpha, beta, weight_hh = memory.steps.alpha[r], memory.steps.betas[0][r], memory.weight_hh.value[r]
+        return _before(v, alpha, beta, weight_hh), visited.at[r].set(v)
+
+    parts = jnp.stack(jax.tree.leaves(v))
+    visited = jnp.zeros((memory.weight_hh.value.shape[0], *parts.shape), parts.dtype)
+    at_start, visited = jax.lax.fori_loop(0, memory.filled.value, earlier, (parts, visited))
+    return add(pull_back(list(at_start), memory.influence), _immediate(memory.steps, visited))
+
+
+def _before(
+    v: Float[Array, "*rows parts n"],
+    alpha: Float[Array, "parts parts n"],
+    beta: Float[Array, "parts gates n"],
+    weight_hh: Float[Array, "gates n n"],
+) -> Float[Array, "*rows parts n"]:
+    """The product v D, without building D."""
+    through_weights = jnp.einsum("...gi,gij->...j", jnp.einsum("...ki,kgi->...gi", v, beta), weight_hh)
+    return jnp.einsum("...ki,kli->...li", v, alpha).at[..., 0, :].add(through_weights)
+
+
+def _immediate(steps: Linearisation, visited: Float[Array, "steps parts n"]) -> Params:
+    """Σ v_r I_r over the steps of a block."""
+    weights = [
+        jnp.einsum("rgi,rj->gij", jnp.einsum("rki,rkgi->rgi", visited, beta), z)
+        for beta, z in zip(steps.betas, steps.factors, strict=True)
+    ]
+    units = jax.tree.map(lambda unit: jnp.einsum("rki,rk...i->...i", visited, unit), steps.units)
+    return with_weights(units, weights)
+
+
+def _fold(influence: Influence, steps: Linearisation, weight_hh: Float[Array, "*steps gates n n"]) -> Influence:
+    """J at the end of the block from J at its start, in place, a few units' columns at a time."""
+    parts, n = steps.alpha.shape[-2:]
+
+    def earlier(phi, step):
+        alpha, beta, *weights = step
+        return _before(phi, alpha, beta, *(weights or [weight_hh])), phi
+
+    each_step = [weight_hh] if weight_hh.ndim == 4 else []
+    identity = jnp.eye(parts * n, dtype=weight_hh.dtype).reshape(parts * n, parts, n)
+    phi, suffixes = jax.lax.scan(earlier, identity, (steps.alpha, steps.betas[0], *each_step), reverse=True)
+    phi = phi.reshape(parts * n, parts * n)
+    units = jax.tree.map(
+        lambda j, unit: jnp.tensordot(phi, j, 1) + jnp.einsum("raki,rk...i->a...i", suffixes, unit),
+        with_weights(influence, [None] * len(steps.betas)),
+        steps.units,
+    )
+    weights = [
+        _fold_weight(j, phi, suffixes, beta, z)
+        for j, beta, z in zip(weights_of(influence), steps.betas, steps.factors, strict=True)
+    ]
+    return with_weights(units, weights)
+
+
+def _fold_weight(
+    j: Float[Array, "states gates n width"],
+    phi: Float[Array, "states states"],
+    suffixes: Float[Array, "steps states parts n"],
+    beta: Float[Array, "steps parts gates n"],
+    z: Float[Array, "steps width"],
+) -> Float[Array, "states gates n width"]:
+    size = _chunk(j)
+
+    def fold(chunk, j):
+        begin = chunk * size
+        suffix, coefficient = (jax.lax.dynamic_slice_in_dim(a, begin, size, -1) for a in (suffixes, beta))
+        old = jax.lax.dynamic_slice_in_dim(j, begin, size, 2)
+        columns = jnp.einsum("raki,rkgi->ragi", suffix, coefficient)
+        new = jnp.einsum("ab,bgij->agij", phi, old) + jnp.einsum("ragi,rj->agij", columns, z)
+        return jax.lax.dynamic_update_slice_in_dim(j, new, begin, 2)
+
+    return jax.lax.fori_loop(0, j.shape[2] // size, fold, j)
+
+
+def _chunk(j: Array) -> int:
+    """The largest divisor of n with at most `CHUNK_BYTES` in the columns of that many units, or 1."""
+    n = j.shape[2]
+    wanted = max(1, CHUNK_BYTES * n // (j.size * j.dtype.itemsize))
+    return max(d for d in range(1, n + 1) if n % d == 0 and d <= wanted)
+
+
+def best_size(cell: AbstractCell) -> int | None:
+    """The number of steps between folds that was the fastest where we measured; none for small cells.
+
+    Below 64 states the block form gains little, and many small networks are often mapped together, each started
+    on its own: their step counts then differ as far as JAX can know, and every step would compute a fold.
+    """
+    states = sum(part.size for part in jax.tree.leaves(cell.initial_state()))
+    return None if states < 64 else states // 4

@@ -1,0 +1,41 @@
+"""States and parameters as real vectors: a complex number counts as two real ones."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from rtrl._types import State
+
+
+def real(tree: Any) -> Any:
+    """Complex arrays as real ones with a leading axis of length two."""
+    return jax.tree.map(lambda a: jnp.stack([a.real, a.imag]) if jnp.iscomplexobj(a) else a, tree)
+
+
+def unreal(tree: Any, like: Any) -> Any:
+    """The inverse of `real`, in the dtypes of `like`."""
+
+    def convert(r: Array, template: Array) -> Array:
+        return (jax.lax.complex(r[0], r[1]) if jnp.iscomplexobj(template) else r).astype(template.dtype)
+
+    return jax.tree.map(convert, tree, like)
+
+
+def vector(state: State) -> Float[Array, " states"]:
+    """All numbers of a state in one real vector."""
+    return ravel_pytree(real(state))[0]
+
+
+def from_vector(flat: Float[Array, " states"], like: State) -> State:
+    """The inverse of `vector`, in the structure and dtypes of `like`."""
+    return unreal(ravel_pytree(real(like))[1](flat), like)
+
+
+def row(v: State) -> Float[Array, " states"]:
+    r"""A cotangent as a row vector; that of JAX is
+    $\partial\ell/\partial\mathrm{Re} - i\,\partial\ell/\partial\mathrm{Im}$.
+    """
+    return vector(jax.tree.map(jnp.conj, v))

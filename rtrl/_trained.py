@@ -30,8 +30,13 @@ def is_frozen(node: Any) -> bool:
 
 
 def split(module: Module) -> tuple[Params, Module]:
-    """The trained arrays of a module, and the rest; `equinox.combine` puts them together again."""
+    """The trained arrays of a module, and the rest."""
     return eqx.partition(module, eqx.is_inexact_array, is_leaf=is_frozen)
+
+
+def join(parameters: Params, module: Module) -> Module:
+    """A module, or the rest of it, with these arrays as its trained ones: the inverse of `split`."""
+    return eqx.combine(parameters, module, is_leaf=is_frozen)
 
 
 def trained(module: PyTree) -> Params:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rtrl._checks import check_block, check_lengths, check_model, check_step
-from rtrl._trained import is_frozen, split, trained
+from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
 from rtrl.estimators import BPTT, AbstractEstimator, add
 from rtrl.model import Model
@@ -57,7 +57,7 @@ def step_gradient(
     params, static = split(model)
 
     def instantaneous(params, state):
-        prediction = eqx.combine(params, static, is_leaf=is_frozen).predict(state)
+        prediction = join(params, static).predict(state)
         return loss(prediction, y), prediction
 
     differentiate = jax.value_and_grad(instantaneous, argnums=(0, 1), has_aux=True)
@@ -73,7 +73,7 @@ def window_gradient(
     params, static = split(model)
 
     def summed(params, states):
-        predictions = jax.vmap(eqx.combine(params, static, is_leaf=is_frozen).predict)(states)
+        predictions = jax.vmap(join(params, static).predict)(states)
         losses = jax.vmap(loss)(predictions, ys)
         return losses.sum(), (losses, predictions)
 
@@ -134,7 +134,7 @@ def _backpropagate(model: Model, loss: Loss, xs: Input, ys: Target) -> tuple[Sca
 
     @jax.value_and_grad
     def total_loss(params):
-        model = eqx.combine(params, static, is_leaf=is_frozen)
+        model = join(params, static)
 
         def step(state, xy):
             state = model.cell(state, xy[0])

@@ -131,7 +131,8 @@ class Learner(eqx.Module):
         first = (x, y) if state.batch_size is None else jax.tree.map(lambda a: a[0], (x, y))
         check_step(state.model, self.loss, *first)
         streams, now = self._gradient(step_gradient, state, x, y)
-        return self._update(self._optimizer_of(state.model), state, streams, now)
+        model, optimizer = _update(self._optimizer_of(state.model), state.model, state.optimizer, now.gradient)
+        return LearnerState(model, optimizer, streams, state.batch_size), _report(now)
 
     @eqx.filter_jit
     def _run(self, state: LearnerState, xs: Input, ys: Target, in_windows: bool) -> tuple[LearnerState, StepOutput]:
@@ -149,12 +150,9 @@ class Learner(eqx.Module):
     def _window(self, state: LearnerState, xs: Input, ys: Target) -> tuple[LearnerState, StepOutput]:
         streams, now = self._gradient(window_gradient, state, xs, ys)
         mean = jax.tree.map(lambda g: g / self.update_every, now.gradient)
-        inner = LearnerState(state.model, state.optimizer.inner_opt_state, state.stream, state.batch_size)
-        after, output = self._update(self.optimizer, inner, streams, StepGradient(now.loss, now.prediction, mean))
-        counted = state.optimizer._replace(
-            inner_opt_state=after.optimizer, gradient_step=state.optimizer.gradient_step + 1
-        )
-        return LearnerState(after.model, counted, streams, state.batch_size), output
+        model, inner = _update(self.optimizer, state.model, state.optimizer.inner_opt_state, mean)
+        counted = state.optimizer._replace(inner_opt_state=inner, gradient_step=state.optimizer.gradient_step + 1)
+        return LearnerState(model, counted, streams, state.batch_size), _report(now)
 
     def _gradient(self, of_one, state: LearnerState, x: Input, y: Target) -> tuple[StreamState, StepGradient]:
         """`of_one` is `step_gradient` or `window_gradient`; a batch has its streams behind the time axis."""
@@ -172,15 +170,18 @@ class Learner(eqx.Module):
         mean = jax.tree.map(lambda g: g.mean(axis=0), gradient)
         return streams, StepGradient(loss.mean(axis=batch), prediction, mean)
 
-    def _update(
-        self, optimizer: optax.GradientTransformation, state: LearnerState, streams: StreamState, now: StepGradient
-    ) -> tuple[LearnerState, StepOutput]:
-        """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
-        descent = jax.tree.map(jnp.conj, now.gradient)
-        updates, optimizer_state = optimizer.update(descent, state.optimizer, trained(state.model))
-        model = eqx.apply_updates(state.model, updates)
-        output = StepOutput(now.loss, now.prediction, jnp.isfinite(now.loss) & _all_finite(now.gradient))
-        return LearnerState(model, optimizer_state, streams, state.batch_size), output
+
+def _update(
+    optimizer: optax.GradientTransformation, model: Model, optimizer_state: PyTree, gradient: Params
+) -> tuple[Model, PyTree]:
+    """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
+    descent = jax.tree.map(jnp.conj, gradient)
+    updates, optimizer_state = optimizer.update(descent, optimizer_state, trained(model))
+    return eqx.apply_updates(model, updates), optimizer_state
+
+
+def _report(now: StepGradient) -> StepOutput:
+    return StepOutput(now.loss, now.prediction, jnp.isfinite(now.loss) & _all_finite(now.gradient))
 
 
 def _stream_axes(stream: StreamState) -> PyTree[int | None]:

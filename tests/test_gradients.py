@@ -135,11 +135,13 @@ def test_rtrl_is_exact_for_any_size_length_and_weight_scale(inputs, units, steps
     np.testing.assert_allclose(ravel(estimate), ravel(reference), rtol=1e-9, atol=1e-11)
 
 
-def test_rtrl_agrees_with_finite_differences():
-    model, (xs, ys) = make_model("gru"), make_stream(STEPS)
-    theta, rebuild = jax.flatten_util.ravel_pytree(model)
+@pytest.mark.parametrize("cell", ["gru", "lstm", "lru", "elstm", "deep residual stack", "user"])
+def test_rtrl_agrees_with_finite_differences(cell):
+    model, (xs, ys) = make_model(cell), make_stream(STEPS)
+    arrays, static = eqx.partition(model, eqx.is_array)
+    theta, rebuild = jax.flatten_util.ravel_pytree(arrays)
     _, estimate = rtrl.sequence_gradient(rtrl.RTRL(), model, weighted_loss, xs, ys)
-    loss = jax.jit(lambda theta: oracles.loop_loss(rebuild(theta), weighted_loss, xs, split(ys)))
+    loss = jax.jit(lambda theta: oracles.loop_loss(eqx.combine(rebuild(theta), static), weighted_loss, xs, split(ys)))
     for i in range(0, theta.size, 7):
         step = 1e-6 * np.eye(theta.size)[i]
         difference = (loss(theta + step) - loss(theta - step)) / 2e-6
@@ -305,6 +307,15 @@ def test_gradients_vectorise_over_seeds():
         return ravel(rtrl.sequence_gradient(rtrl.RTRL(), model, weighted_loss, *make_stream(7))[1])
 
     np.testing.assert_allclose(jax.vmap(one)(jnp.arange(3.0))[2], one(2.0), rtol=1e-12)
+
+
+def test_mapped_networks_fold_once_a_block():
+    """Under vmap the fold stays a branch: mapped conditions would compute it at every step."""
+    estimator = rtrl.RTRL(block_size=5)
+    cells = eqx.filter_vmap(lambda key: rtrl.ElmanCell(INPUT, WIDTH, key=key))(jax.random.split(jax.random.key(0), 3))
+    memory = eqx.filter_vmap(lambda cell: estimator.init(cell, cell.initial_state()))(cells)
+    step = jax.vmap(lambda cell, h, m: estimator.step(cell, h, jnp.zeros(INPUT), m)[2], in_axes=(0, None, 0))
+    assert "cond[" in str(jax.make_jaxpr(step)(cells, jnp.zeros(WIDTH), memory))
 
 
 def squared_error(prediction, target):

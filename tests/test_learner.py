@@ -84,6 +84,20 @@ def test_run_is_step_repeated(estimator):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("ages", [(0, 0, 0), (0, 2, 6)], ids=["same age", "different ages"])
+def test_networks_of_any_age_map_together(ages):
+    """Each network trains as it would alone, also where their blocks do not begin at the same step."""
+    learner = rtrl.Learner(weighted_loss, rtrl.RTRL(block_size=7), optax.adam(1e-2))
+    xs, ys = make_stream(23)
+    cut = lambda begin, end=None: jax.tree.map(lambda a: a[begin:end], (xs, ys))  # noqa: E731
+    started = [learner.init(make_model("gru", seed)) for seed in range(len(ages))]
+    aged = [learner.run(s, *cut(0, age))[0] if age else s for s, age in zip(started, ages, strict=True)]
+    alone = [parameters(learner.run(s, *cut(6))[0]) for s in aged]
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *aged)
+    mapped = eqx.filter_vmap(learner.run, in_axes=(eqx.if_array(0), None, None))(together, *cut(6))[0]
+    np.testing.assert_allclose(jax.vmap(parameters)(mapped), alone, rtol=1e-8)
+
+
 def test_a_batch_averages_the_gradients_of_its_streams():
     """One SGD update after a window, at frozen parameters before it: four streams by plain loops."""
     model, (xs, ys) = make_model("gru"), make_stream(9, batch=(4,))

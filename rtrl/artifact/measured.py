@@ -5,9 +5,10 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,38 +16,43 @@ from rtrl.artifact.paths import MEASURED, RESULTS, ROOT
 
 
 def keep(notebook: str, source: Path, parameters: Mapping, inputs: Mapping) -> None:
-    """Copies a notebook's result tables into data/measured/; their record, written last, makes them valid."""
+    """Keeps a notebook's result tables in data/measured/."""
+    tables = sorted((source / RESULTS).glob(f"{notebook}_*.csv"))
+    command = f"python -m rtrl.artifact.execute {notebook} --tier extended"
+    keep_tables(notebook, tables, command, parameters=dict(parameters), inputs=dict(inputs))
+
+
+def keep_tables(study: str, tables: Sequence[Path], command: str, **more: Any) -> None:
+    """Copies tables into data/measured/; their record, written last, makes them valid."""
     folder = ROOT / MEASURED
     folder.mkdir(parents=True, exist_ok=True)
-    _record(notebook).unlink(missing_ok=True)
-    tables = sorted((source / RESULTS).glob(f"{notebook}_*.csv"))
+    _record(study).unlink(missing_ok=True)
     for table in tables:
         shutil.copyfile(table, folder / table.name)
     record = {
         "files": [table.name for table in tables],
-        "command": f"python -m rtrl.artifact.execute {notebook} --tier extended",
+        "command": command,
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in ("jax", "jaxlib", "numpy", "optax")},
-        "parameters": dict(parameters),
-        "inputs": dict(inputs),
+        "versions": {package: version(package) for package in ("jax", "jaxlib", "numpy", "optax", "equinox")},
+        **more,
     }
-    new = _record(notebook).with_suffix(".new")
+    new = _record(study).with_suffix(".new")
     new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(new, _record(notebook))
+    os.replace(new, _record(study))
 
 
-def read_measured(notebook: str, name: str) -> tuple[pd.DataFrame, dict]:
+def read_measured(study: str, name: str) -> tuple[pd.DataFrame, dict]:
     """A kept table and its record; both empty if the study has never been run."""
-    if not _record(notebook).is_file():
+    if not _record(study).is_file():
         return pd.DataFrame(), {}
-    record = json.loads(_record(notebook).read_text(encoding="utf-8"))
-    return pd.read_csv(ROOT / MEASURED / f"{notebook}_{name}.csv"), record
+    record = json.loads(_record(study).read_text(encoding="utf-8"))
+    return pd.read_csv(ROOT / MEASURED / f"{study}_{name}.csv"), record
 
 
-def _record(notebook: str) -> Path:
-    return ROOT / MEASURED / f"{notebook}_provenance.json"
+def _record(study: str) -> Path:
+    return ROOT / MEASURED / f"{study}_provenance.json"
 
 
 def _processor() -> str:

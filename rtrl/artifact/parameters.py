@@ -19,7 +19,7 @@ def of_tier(notebook: str, tier: str) -> dict[str, Any]:
     """What a tier changes in a notebook's parameters, from notebooks/tiers.toml; the paper changes nothing."""
     tiers = tomllib.loads((ROOT / NOTEBOOKS / "tiers.toml").read_text(encoding="utf-8"))
     for name, changes in tiers.items():
-        if name not in notebooks() or not set(changes) <= {"smoke", "extended"}:
+        if name not in notebooks() or not set(changes) <= set(TIERS) - {"paper"}:
             raise ArtifactError(f"tiers.toml: expected [NOTEBOOK.smoke] or [NOTEBOOK.extended], got [{name}.…]")
     return {} if tier == "paper" else {"tier": tier, **tiers.get(notebook, {}).get(tier, {})}
 

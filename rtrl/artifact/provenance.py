@@ -17,11 +17,18 @@ def inputs(notebook: str, overrides: Mapping | None = None) -> dict[str, str]:
     The code of the notebook counts (its parameters among it), its prose and its stored outputs do not.
     """
     return {
-        "package": _digest_files(sorted((ROOT / "rtrl").rglob("*.py"))),
+        **software(),
         "notebook": _digest(code(ROOT / NOTEBOOKS / f"{notebook}.ipynb").encode()),
         "overrides": _digest(json.dumps(dict(overrides or {}), sort_keys=True).encode()),
-        "lock": _digest_files([ROOT / "requirements.lock"]),
         "measured": _digest_files(sorted((ROOT / MEASURED).glob(f"{notebook}_*"))),
+    }
+
+
+def software() -> dict[str, str]:
+    """The digests of the package and of all that it stands on."""
+    return {
+        "package": _digest_files(sorted((ROOT / "rtrl").rglob("*.py"))),
+        "lock": _digest_files([ROOT / "requirements.lock"]),
     }
 
 

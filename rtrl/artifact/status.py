@@ -20,7 +20,7 @@ def figures() -> pd.DataFrame:
         inputs = record.get("inputs", {})
         now = current.get(record.get("notebook", ""))
         stale = ["notebook is gone"] if now is None else provenance.changed(inputs, now)
-        row = {"figure": path.name, "tier": record.get("tier", "?")}
+        row = {"figure": path.name, "made by": record.get("notebook", "?"), "tier": record.get("tier", "?")}
         row |= {kind: inputs.get(kind, "?")[:8] for kind in ("package", "notebook", "lock", "measured")}
         rows.append(row | {"stale": ", ".join(stale)})
     return pd.DataFrame(rows)
@@ -36,22 +36,21 @@ def studies() -> list[str]:
     """A line for each kept study: when it was measured, and what has changed since."""
     lines = []
     for path in sorted((ROOT / MEASURED).glob("*_provenance.json")):
-        record, notebook = json.loads(path.read_text(encoding="utf-8")), path.stem.removesuffix("_provenance")
-        now = provenance.inputs(notebook) if notebook in notebooks() else {}
-        kinds = ("package", "notebook", "lock")
-        since = [kind for kind in kinds if record["inputs"].get(kind) != now.get(kind)]
-        lines.append(
-            f"{MEASURED}/{notebook}: measured {record['date']}; changed since: {', '.join(since) or 'nothing'}"
-        )
+        record, study = json.loads(path.read_text(encoding="utf-8")), path.stem.removesuffix("_provenance")
+        now = provenance.software()
+        if study in notebooks():
+            now["notebook"] = provenance.inputs(study)["notebook"]
+        since = provenance.changed(record["inputs"], now)
+        lines.append(f"{MEASURED}/{study}: measured {record['date']}; changed since: {', '.join(since) or 'nothing'}")
     return lines
 
 
 def main() -> None:
     table = figures()
+    made = set(table["made by"]) if len(table) else set()
     if len(table):
         table["stale"] = table["stale"].where(table["stale"] != "", "no")
-        print(table.to_string(index=False))
-    made = {read(path).get("notebook") for path in (ROOT / FIGURES).glob("*.png")}
+        print(table.drop(columns="made by").to_string(index=False))
     missing = [f"{notebook}: has no figure yet: make figures" for notebook in notebooks() if notebook not in made]
     for line in (*missing, *studies()):
         print(line)

@@ -120,11 +120,12 @@ class AbstractGatedCell(AbstractCell):
         return tuple(w @ z for w, z in zip(weights_of(self), self._factors(core, x), strict=True))
 
     def _check_input(self, x: Any) -> None:
-        expected = self.weight_ih.shape[-1:], self.weight_ih.dtype
-        if (x.shape, x.dtype) != expected:
-            kind, got = ("shape", x.shape) if x.shape != expected[0] else ("dtype", x.dtype)
-            wanted = expected[0] if kind == "shape" else expected[1]
-            raise ValueError(f"x: expected {kind} {wanted} for {type(self).__name__}, got {got}")
+        for kind, expected, got in (
+            ("shape", self.weight_ih.shape[-1:], x.shape),
+            ("dtype", self.weight_ih.dtype, x.dtype),
+        ):
+            if got != expected:
+                raise ValueError(f"x: expected {kind} {expected} for {type(self).__name__}, got {got}")
 
 
 def weights_of(cell: Any) -> tuple:

@@ -89,7 +89,7 @@ def ring(
     if not 0 <= r_min < r_max <= 1:
         raise ValueError(f"r_min, r_max: expected 0 <= r_min < r_max <= 1, got {r_min} and {r_max}")
     radius_key, phase_key = jax.random.split(key)
-    tiny = float(jnp.finfo(float).tiny)
+    tiny = float(jnp.finfo(jnp.zeros(()).dtype).tiny)
     squared = jax.random.uniform(radius_key, (hidden_size,), minval=max(r_min**2, 1e-6), maxval=r_max**2)
     phase = jax.random.uniform(phase_key, (hidden_size,), minval=tiny, maxval=max_phase)
     return jnp.log(-0.5 * jnp.log(squared)), jnp.log(phase)

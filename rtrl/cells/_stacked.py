@@ -57,7 +57,7 @@ class StackedCell(AbstractCell):
         stream, states = x, []
         for layer, old in enumerate(state[1]):
             states.append(self.layers[layer](old, self.norms[layer](stream)))
-            stream = self._leaving(layer, stream, states[-1])
+            stream = self.leaving(layer, stream, states[-1])
         return x, tuple(states)
 
     def initial_state(self) -> State:
@@ -80,10 +80,11 @@ class StackedCell(AbstractCell):
     def stream(self, x: Input, states: Sequence[State]) -> Array:
         """What leaves the highest of these layers."""
         for layer, state in enumerate(states):
-            x = self._leaving(layer, x, state)
+            x = self.leaving(layer, x, state)
         return x
 
-    def _leaving(self, layer: int, entered: Array, state: State) -> Array:
+    def leaving(self, layer: int, entered: Array, state: State) -> Array:
+        """The stream above a layer, from the stream below it and the layer's state."""
         out = self.mlps[layer](self.layers[layer].output(state))
         return entered + out if self.residual else out
 

@@ -1,15 +1,14 @@
 """RTRL for a cell of any structure: vector-Jacobian products through the user's own step."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from rtrl._trained import is_frozen
+from rtrl._trained import join
 from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractCell, recurrent_parameters
 from rtrl.estimators._base import AbstractEstimator
-from rtrl.estimators._real import from_vector, real, row, unreal, vector
+from rtrl.estimators._real import from_vector, no_influence, real, row, unreal, vector
 
 
 class Arbitrary(AbstractEstimator):
@@ -20,18 +19,13 @@ class Arbitrary(AbstractEstimator):
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Influence:
-        entries = vector(state)
-
-        def zeros(parameter: Array) -> Array:
-            return jnp.zeros((entries.size, *parameter.shape), jnp.result_type(parameter, entries))
-
-        return jax.tree.map(zeros, real(recurrent_parameters(cell)))
+        return no_influence(real(recurrent_parameters(cell)), state)
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Influence) -> tuple[State, Pullback, Influence]:
         params = recurrent_parameters(cell)
 
         def flat_step(real_params, flat_state):
-            moving = eqx.combine(unreal(real_params, params), cell, is_leaf=is_frozen)
+            moving = join(unreal(real_params, params), cell)
             next_state = moving(from_vector(flat_state, state), x)
             return vector(next_state), next_state
 

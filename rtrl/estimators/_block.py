@@ -5,19 +5,30 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rtrl._types import Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, weights_of, with_weights
+from rtrl.cells import (
+    AbstractCell,
+    AbstractGatedCell,
+    Linearisation,
+    recurrent_parameters,
+    weights_of,
+    with_weights,
+)
 from rtrl.estimators._base import AbstractEstimator, Shared, add
-from rtrl.estimators._textbook import no_influence, pull_back
+from rtrl.estimators._real import no_influence
+from rtrl.estimators._textbook import pull_back
 
 CHUNK_BYTES = 2**22
 """How much of the influence matrix a fold treats at once: little beside J, much beside a cache line."""
 
 
 class BlockMemory(eqx.Module):
-    """J at the start of the block, and the linearisations and recurrent weights of the `filled` steps since."""
+    """J at the start of the block, and the linearisations and recurrent weights of the `filled` steps since.
+
+    The rest of `steps` is filled with steps that change nothing.
+    """
 
     influence: Influence
     steps: Linearisation
@@ -43,25 +54,25 @@ class Block(AbstractEstimator):
     size: int = eqx.field(static=True)
 
     def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> BlockMemory:
-        one = jax.eval_shape(lambda: (cell.linearise(state, cell.example_input())[1], weights_of(cell)[0]))
-        steps, weight_hh = jax.tree.map(lambda a: jnp.zeros((self.size, *a.shape), a.dtype), one)
-        return BlockMemory(no_influence(cell, state), steps, Shared(weight_hh), Shared(jnp.zeros((), int)))
+        one = jax.eval_shape(lambda: cell.linearise(state, cell.example_input())[1])
+        steps = _standstill(jax.tree.map(lambda a: jnp.zeros((self.size, *a.shape), a.dtype), one))
+        weight_hh = jnp.zeros_like(weights_of(cell)[0], shape=(self.size, *weights_of(cell)[0].shape))
+        influence = no_influence(recurrent_parameters(cell), state)
+        return BlockMemory(influence, steps, Shared(weight_hh), Shared(jnp.zeros((), int)))
 
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: BlockMemory
     ) -> tuple[State, Pullback, BlockMemory]:
         # The fold comes first: what follows then depends on it, and XLA need not copy J.
-        influence, filled = jax.lax.cond(
-            memory.filled.value == self.size,
-            lambda: (_fold(memory.influence, memory.steps, memory.weight_hh.value), jnp.zeros((), int)),
-            lambda: (memory.influence, memory.filled.value),
-        )
+        memory = _emptied(memory, _largest(memory.filled.value) == self.size)
+        filled = _largest(memory.filled.value)
         next_state, linearisation = cell.linearise(state, x)
-        now = linearisation, weights_of(cell)[0]
         steps, weight_hh = jax.tree.map(
-            lambda all_steps, one: all_steps.at[filled].set(one), (memory.steps, memory.weight_hh.value), now
+            lambda kept, now: kept.at[filled].set(now),
+            (memory.steps, memory.weight_hh.value),
+            (linearisation, weights_of(cell)[0]),
         )
-        memory = BlockMemory(influence, steps, Shared(weight_hh), Shared(filled + 1))
+        memory = BlockMemory(memory.influence, steps, Shared(weight_hh), Shared(filled + 1))
         return next_state, lambda v: _pull_back(memory, v), memory
 
     def window(
@@ -73,12 +84,7 @@ class Block(AbstractEstimator):
         cotangents: Callable[[State], tuple[State, PyTree]],
     ) -> tuple[State, Params, PyTree, BlockMemory]:
         """All steps at the same parameters: one sweep, one read of J and one fold for all of them."""
-        pending = memory.filled.value
-        influence = jax.lax.cond(
-            pending > 0,
-            lambda: _fold(memory.influence, _first(pending, memory.steps), memory.weight_hh.value),
-            lambda: memory.influence,
-        )
+        memory = _emptied(memory, _largest(memory.filled.value) > 0)
 
         def forward(state: State, x: Input):
             next_state, linearisation = cell.linearise(state, x)
@@ -96,33 +102,59 @@ class Block(AbstractEstimator):
         at_start, visited = jax.lax.scan(
             earlier, jnp.zeros_like(parts[0]), (parts, steps.alpha, steps.betas[0]), reverse=True
         )
-        gradient = add(pull_back(list(at_start), influence), _immediate(steps, visited))
-        influence = _fold(influence, steps, weights_of(cell)[0])
-        return state, gradient, aux, BlockMemory(influence, memory.steps, memory.weight_hh, Shared(0 * pending))
+        gradient = add(pull_back(list(at_start), memory.influence), _immediate(steps, visited))
+        influence = _fold(memory.influence, steps, weights_of(cell)[0])
+        return state, gradient, aux, BlockMemory(influence, memory.steps, memory.weight_hh, memory.filled)
 
 
-def _first(count: Int[Array, ""], steps: Linearisation) -> Linearisation:
-    """The steps of a block that is not full; the others change nothing."""
+@jax.custom_batching.custom_vmap
+def _largest(filled: Int[Array, ""]) -> Int[Array, ""]:
+    """A count that stays one number when networks are mapped by `vmap`, as a condition or an index must.
 
-    def keep(kept: Array, otherwise: Array) -> Array:
-        inside = (jnp.arange(len(kept)) < count).reshape(-1, *[1] * (kept.ndim - 1))
-        return jnp.where(inside, kept, otherwise)
+    The counts are equal unless someone put networks of different age together. Then those with fewer steps
+    stand still between their last step and the next, and are folded early, which changes nothing.
+    """
+    return filled
 
+
+@_largest.def_vmap
+def _largest_of_all(axis_size: int, in_batched: list[bool], filled: Int[Array, " networks"]) -> tuple[Array, bool]:
+    return _largest(filled.max(axis=0)), False
+
+
+def _standstill(steps: Linearisation) -> Linearisation:
+    """Steps that change nothing, in place of these: α is the identity, nothing else has an effect."""
     nothing = jax.tree.map(jnp.zeros_like, steps)
-    identity = jnp.broadcast_to(jnp.eye(steps.alpha.shape[1])[None, ..., None], steps.alpha.shape)
-    return jax.tree.map(keep, steps, eqx.tree_at(lambda s: s.alpha, nothing, identity.astype(steps.alpha.dtype)))
+    identity = jnp.eye(steps.alpha.shape[1], dtype=steps.alpha.dtype)[None, ..., None]
+    return eqx.tree_at(lambda s: s.alpha, nothing, jnp.broadcast_to(identity, steps.alpha.shape))
+
+
+def _emptied(memory: BlockMemory, when: Bool[Array, ""]) -> BlockMemory:
+    """The memory with its steps folded into J, if it is time to."""
+    influence, steps, filled = jax.lax.cond(
+        when,
+        lambda: (
+            _fold(memory.influence, memory.steps, memory.weight_hh.value),
+            _standstill(memory.steps),
+            jnp.zeros_like(memory.filled.value),
+        ),
+        lambda: (memory.influence, memory.steps, memory.filled.value),
+    )
+    return BlockMemory(influence, steps, memory.weight_hh, Shared(filled))
 
 
 def _pull_back(memory: BlockMemory, v: State) -> Params:
+    filled = _largest(memory.filled.value)
+
     def earlier(back, carry):
         v, visited = carry
-        r = memory.filled.value - 1 - back
+        r = filled - 1 - back
         alpha, beta, weight_hh = memory.steps.alpha[r], memory.steps.betas[0][r], memory.weight_hh.value[r]
         return _before(v, alpha, beta, weight_hh), visited.at[r].set(v)
 
     parts = jnp.stack(jax.tree.leaves(v))
     visited = jnp.zeros((memory.weight_hh.value.shape[0], *parts.shape), parts.dtype)
-    at_start, visited = jax.lax.fori_loop(0, memory.filled.value, earlier, (parts, visited))
+    at_start, visited = jax.lax.fori_loop(0, filled, earlier, (parts, visited))
     return add(pull_back(list(at_start), memory.influence), _immediate(memory.steps, visited))
 
 
@@ -199,10 +231,6 @@ def _chunk(j: Array) -> int:
 
 
 def best_size(cell: AbstractCell) -> int | None:
-    """The number of steps between folds that was the fastest where we measured; none for small cells.
-
-    Below 64 states the block form gains little, and many small networks are often mapped together, each started
-    on its own: their step counts then differ as far as JAX can know, and every step would compute a fold.
-    """
+    """The number of steps between folds that was the fastest where we measured; none for small cells."""
     states = sum(part.size for part in jax.tree.leaves(cell.initial_state()))
-    return None if states < 64 else states // 4
+    return None if states < 16 else max(8, states // 4)

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from rtrl._trained import join, split
 from rtrl._types import Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, StackedCell
 from rtrl.estimators._base import AbstractEstimator, add
-from rtrl.estimators._layered import add_layer, climb, own_memories, through_glue, zeros
+from rtrl.estimators._layered import add_layer, climb, own_memories, zeros
 from rtrl.estimators._rtrl import RTRL
 
 
@@ -34,15 +35,25 @@ class LayerLocalRTRL(AbstractEstimator):
     ) -> tuple[State, Pullback, tuple[Memory, ...]]:
         states, own_pullbacks, memory = climb(self.inner.form, cell, state, x, memory)
 
+        params, static = split(cell)
+        streams = [cell.stream(x, states[:k]) for k in range(len(states) + 1)]
+
         def pullback(v: State) -> Params:
-            gradient, vs = zeros(cell), list(v[1])
-            for k in reversed(range(len(vs))):
-                gradient = add_layer(gradient, k, own_pullbacks[k](vs[k]))
-                arrives = cell.entering(x, states[:k])
-                _, to_input = jax.vjp(lambda u, k=k: cell.layers[k](state[1][k], u), arrives)
-                glue, v_below = through_glue(cell, x, states[:k], *to_input(vs[k]))
-                gradient = add(gradient, glue)
-                vs[:k] = jax.tree.map(jnp.add, vs[:k], list(v_below))
+            gradient, v_stream = zeros(cell), jnp.zeros_like(streams[-1])
+            for k in reversed(range(len(states))):
+                _, back_from_leaving = jax.vjp(
+                    lambda p, stream, s, k=k: join(p, static).leaving(k, stream, s), params, streams[k], states[k]
+                )
+                glue, v_around, v_state = back_from_leaving(v_stream)
+                v_state = jax.tree.map(jnp.add, v_state, v[1][k])
+                _, back_from_entering = jax.vjp(
+                    lambda p, stream, k=k: cell.layers[k](state[1][k], join(p, static).norms[k](stream)),
+                    params,
+                    streams[k],
+                )
+                norm, v_through = back_from_entering(v_state)
+                v_stream = v_around + v_through
+                gradient = add_layer(add(add(gradient, glue), norm), k, own_pullbacks[k](v_state))
             return gradient
 
         return (x, states), pullback, memory

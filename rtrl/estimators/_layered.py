@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl._trained import is_frozen, split, trained
+from rtrl._trained import join, split, trained
 from rtrl._types import Influence, Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, StackedCell
 from rtrl.estimators._base import AbstractEstimator, add
-from rtrl.estimators._real import from_vector, row, vector
+from rtrl.estimators._real import from_vector, no_influence, row, vector
 
 FormOf = Callable[[AbstractCell], AbstractEstimator]
 
@@ -36,7 +36,7 @@ class Layered(AbstractEstimator):
     form: FormOf = eqx.field(static=True)
 
     def init(self, cell: StackedCell, state: State, *, key: PRNGKeyArray | None = None) -> LayeredMemory:
-        below = (_no_influence(_below(trained(cell), k), s) for k, s in enumerate(state[1]))
+        below = (no_influence(_below(trained(cell), k), s) for k, s in enumerate(state[1]))
         return LayeredMemory(own_memories(self.form, cell, state), tuple(below))
 
     def step(
@@ -92,7 +92,7 @@ def through_glue(cell: StackedCell, x: Input, below: tuple[State, ...], v: Array
     params, static = split(cell)
 
     def entering(params: Params, below: tuple[State, ...]) -> Array:
-        return eqx.combine(params, static, is_leaf=is_frozen).entering(x, below)
+        return join(params, static).entering(x, below)
 
     return jax.vjp(entering, params, below)[1](v)
 
@@ -127,11 +127,6 @@ def _below(parameters: Params, k: int) -> Params:
         return leaf if path[1].idx < limit else None
 
     return jax.tree_util.tree_map_with_path(keep, parameters)
-
-
-def _no_influence(parameters: Params, state: State) -> Influence:
-    entries = vector(state)
-    return jax.tree.map(lambda p: jnp.zeros((entries.size, *p.shape), jnp.result_type(p, entries)), parameters)
 
 
 def zeros(cell: StackedCell) -> Params:

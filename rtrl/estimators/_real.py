@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from rtrl._types import State
+from rtrl._types import Influence, Params, State
 
 
 def real(tree: Any) -> Any:
@@ -32,6 +32,12 @@ def vector(state: State) -> Float[Array, " states"]:
 def from_vector(flat: Float[Array, " states"], like: State) -> State:
     """The inverse of `vector`, in the structure and dtypes of `like`."""
     return unreal(ravel_pytree(real(like))[1](flat), like)
+
+
+def no_influence(parameters: Params, state: State) -> Influence:
+    """The influence matrix of a state that no parameter has touched: zeros, (states,) + shape of each parameter."""
+    entries = vector(state)
+    return jax.tree.map(lambda p: jnp.zeros((entries.size, *p.shape), jnp.result_type(p, entries)), parameters)
 
 
 def row(v: State) -> Float[Array, " states"]:

@@ -34,8 +34,7 @@ class RTRL(AbstractEstimator):
 
     for n units and P parameters. `block_size` is about dense coupling: `"auto"` takes the block form where it
     is the faster one, `None` the textbook form, an integer that many steps between folds. Steps that fold are
-    slower than the others. Networks mapped together by `jax.vmap` should be started and run inside one mapped
-    function: with `init` mapped apart from `run`, the block form is right but computes a fold at every step.
+    slower than the others.
 
     Williams & Zipser (1989), "A learning algorithm for continually running fully recurrent neural networks",
     Neural Computation 1(2); Schmidhuber (1992), "A fixed size storage O(n³) time complexity learning algorithm

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from rtrl._trained import is_frozen, split
+from rtrl._trained import join, split
 from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import AbstractCell
 from rtrl.estimators._base import AbstractEstimator, Shared
@@ -76,7 +76,7 @@ def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
     params, static = split(cell)
 
     def next_states(params):
-        return jax.vmap(eqx.combine(params, static, is_leaf=is_frozen))(states, inputs)
+        return jax.vmap(join(params, static))(states, inputs)
 
     _, vjp = jax.vjp(next_states, params)
     return vjp(vs)[0]

@@ -7,13 +7,14 @@ from jaxtyping import Array, PRNGKeyArray
 from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractGatedCell, recurrent_parameters, weights_of, with_weights
 from rtrl.estimators._base import AbstractEstimator
+from rtrl.estimators._real import no_influence
 
 
 class Textbook(AbstractEstimator):
     r"""$J_t = D_t J_{t-1} + I_t$, with one matrix product a leaf and $I_t$ added in place, row by row."""
 
     def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> Influence:
-        return no_influence(cell, state)
+        return no_influence(recurrent_parameters(cell), state)
 
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: Influence
@@ -27,12 +28,6 @@ class Textbook(AbstractEstimator):
             trailing_axes(memory),
         )
         return next_state, lambda v: pull_back(v, influence), influence
-
-
-def no_influence(cell: AbstractGatedCell, state: State) -> Influence:
-    """The influence matrix of a state that no parameter has touched: zeros, (states,) + shape of each parameter."""
-    states = sum(part.size for part in jax.tree.leaves(state))
-    return jax.tree.map(lambda p: jnp.zeros((states, *p.shape), p.dtype), recurrent_parameters(cell))
 
 
 def pull_back(v: State, influence: Influence) -> Params:

@@ -1,10 +1,9 @@
 """The table of a run: every time beside its floor, its competitors in the same run and its targets."""
 
-import datetime
-import json
-import platform
 import re
+import tempfile
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -12,11 +11,21 @@ import numpy as np
 import pandas as pd
 
 from rtrl.artifact import provenance
-from rtrl.artifact.measured import _processor
-from rtrl.artifact.paths import MEASURED, ROOT, notebooks
+from rtrl.artifact.measured import keep_tables
+from rtrl.artifact.paths import MEASURED
 
-SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "over_immediate", "over_layers"]
-SHOWN += ["worst_us", "exponent", "compile_s", "temporary_over_J", "target", "met"]
+SHOWN = [
+    "case",
+    "us",
+    "iqr_us",
+    "floor_us",
+    "over_floor",
+    "textbook_over",
+    "peer_over",
+    "over_immediate",
+    "over_layers",
+]
+SHOWN += ["worst_us", "exponent", "compile_s", "temporary_over_J", "gradient_error", "target", "met"]
 
 
 def table(benchmarks) -> pd.DataFrame:
@@ -24,10 +33,11 @@ def table(benchmarks) -> pd.DataFrame:
     rows = pd.DataFrame([_measured(bench) for bench in benchmarks])
     rows["over_floor"] = rows["us"] / rows["floor_us"]
     rows["textbook_over"] = _of_form(rows, "textbook", ["block", "update_every"]) / rows["us"]
+    rows["peer_over"] = _of_form(rows, "braintrace SnAp", ["block"]) / rows["us"]
     rows["over_immediate"] = rows["us"] / _of_form(rows, "immediate", ["diagonal"])
     rows["over_layers"] = _over_layers(rows)
     rows = pd.concat([rows, pd.DataFrame(_exponents(rows))], ignore_index=True)
-    for column in ("worst_us", "exponent"):
+    for column in ("worst_us", "exponent", "gradient_error"):
         if column not in rows:
             rows[column] = np.nan
     rows["target"], rows["met"] = zip(*(_judged(row) for _, row in rows.iterrows()), strict=True)
@@ -44,25 +54,20 @@ def text(rows: pd.DataFrame) -> str:
 
 def keep(rows: pd.DataFrame) -> Path:
     """Writes the table into data/measured/ with where, when and how it was measured."""
-    name = f"bench_{_device()}"
-    path = ROOT / MEASURED / f"{name}.csv"
-    rows.to_csv(path, index=False, float_format="%.4g")
-    inputs = provenance.inputs(notebooks()[0])
-    record = {
-        "files": [path.name],
-        "command": "make bench",
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
-        "device": jax.devices()[0].device_kind,
-        "threads": "XLA's own choice: the Makefile's one-thread XLA_FLAGS and OMP_NUM_THREADS are unset",
-        "python": platform.python_version(),
-        "versions": {
-            name: version(name) for name in ("jax", "jaxlib", "numpy", "optax", "equinox", "pytest-benchmark")
-        },
-        "inputs": {kind: inputs[kind] for kind in ("package", "lock")},
-    }
-    path.with_name(f"{name}_provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path.relative_to(ROOT)
+    study = f"bench_{_device()}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{study}.csv")
+        rows.to_csv(path, index=False, float_format="%.4g")
+        keep_tables(
+            study,
+            [path],
+            "make bench",
+            device=jax.devices()[0].device_kind,
+            threads="XLA's own choice: the Makefile's one-thread XLA_FLAGS and OMP_NUM_THREADS are unset",
+            peers={name: version(name) for name in ("braintrace",) if find_spec(name)},
+            inputs=provenance.software(),
+        )
+    return Path(MEASURED, f"{study}.csv")
 
 
 def _measured(bench) -> dict:

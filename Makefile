@@ -24,8 +24,6 @@ endif
 
 NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
 SOURCES := $(shell find rtrl -name '*.py') requirements.lock notebooks/tiers.toml
-# Benchmarks are read by people, not by notebooks.
-MEASURED := $(filter-out data/measured/bench_%,$(wildcard data/measured/*))
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
 
@@ -79,12 +77,14 @@ status: $(ENV) ## which figure came from which inputs, and what is stale; 3 seco
 clean: ## remove build/; the environment and the committed outputs stay
 	rm -rf build
 
+# A notebook depends on the kept studies that bear its name.
+.SECONDEXPANSION:
 define TIER
 build/$(1)/%.ipynb: notebooks/%.ipynb $$(SOURCES) $(2) | $$(ENV)
 	@$$(PYTHON) -m rtrl.artifact.execute $$* --tier $(1)
 endef
-$(eval $(call TIER,smoke,$(MEASURED)))
-$(eval $(call TIER,paper,$(MEASURED)))
+$(eval $(call TIER,smoke,$$$$(wildcard data/measured/$$$$*_*)))
+$(eval $(call TIER,paper,$$$$(wildcard data/measured/$$$$*_*)))
 $(eval $(call TIER,extended))
 
 # What each executed notebook published, so that a missing or altered output runs its notebook again.

@@ -59,6 +59,11 @@ class Case:
         return sum(leaf.size for leaf in jax.tree.leaves(recurrent_parameters(self.instance)))
 
     @property
+    def trained(self) -> int:
+        """Those and what only the output uses."""
+        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.instance, eqx.is_inexact_array)))
+
+    @property
     def influence(self) -> tuple[int, int] | None:
         """Rows and columns of J, all streams' on top of each other; of a diagonal cell what it keeps of them."""
         if self.layers or self.form == "immediate":

@@ -14,18 +14,12 @@ from rtrl.artifact import provenance
 from rtrl.artifact.measured import keep_tables
 from rtrl.artifact.paths import MEASURED
 
-SHOWN = [
-    "case",
-    "us",
-    "iqr_us",
-    "floor_us",
-    "over_floor",
-    "textbook_over",
-    "peer_over",
-    "over_immediate",
-    "over_layers",
-]
-SHOWN += ["worst_us", "exponent", "compile_s", "temporary_over_J", "gradient_error", "target", "met"]
+NOTEBOOK = "03_cost"
+"""Shows the table, which therefore bears its name."""
+
+SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "peer_over", "over_immediate"]
+SHOWN += ["over_layers", "worst_us", "exponent", "compile_s", "temporary_over_J", "gradient_error", "rtrl_error"]
+SHOWN += ["target", "met"]
 
 
 def table(benchmarks) -> pd.DataFrame:
@@ -37,7 +31,7 @@ def table(benchmarks) -> pd.DataFrame:
     rows["over_immediate"] = rows["us"] / _of_form(rows, "immediate", ["diagonal"])
     rows["over_layers"] = _over_layers(rows)
     rows = pd.concat([rows, pd.DataFrame(_exponents(rows))], ignore_index=True)
-    for column in ("worst_us", "exponent", "gradient_error"):
+    for column in ("worst_us", "exponent", "gradient_error", "rtrl_error"):
         if column not in rows:
             rows[column] = np.nan
     rows["target"], rows["met"] = zip(*(_judged(row) for _, row in rows.iterrows()), strict=True)
@@ -46,7 +40,7 @@ def table(benchmarks) -> pd.DataFrame:
 
 def text(rows: pd.DataFrame) -> str:
     """The table for people."""
-    digits = rows[SHOWN].map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 100 else cell)
+    digits = rows.reindex(columns=SHOWN).map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 100 else cell)
     return digits.map(lambda cell: f"{cell:.0f}" if isinstance(cell, float) else cell).to_string(
         index=False, na_rep="", formatters=dict.fromkeys(SHOWN, lambda cell: "" if cell in ("nan", None) else str(cell))
     )
@@ -54,9 +48,9 @@ def text(rows: pd.DataFrame) -> str:
 
 def keep(rows: pd.DataFrame) -> Path:
     """Writes the table into data/measured/ with where, when and how it was measured."""
-    study = f"bench_{_device()}"
+    study = f"{NOTEBOOK}_{_device()}"
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"{study}.csv")
+        path = Path(folder, f"{study}_bench.csv")
         rows.to_csv(path, index=False, float_format="%.4g")
         keep_tables(
             study,
@@ -67,7 +61,7 @@ def keep(rows: pd.DataFrame) -> Path:
             peers={name: version(name) for name in ("braintrace",) if find_spec(name)},
             inputs=provenance.software(),
         )
-    return Path(MEASURED, f"{study}.csv")
+    return Path(MEASURED, path.name)
 
 
 def _measured(bench) -> dict:
@@ -91,13 +85,13 @@ def _over_layers(rows: pd.DataFrame) -> pd.Series:
 
 
 def _exponents(rows: pd.DataFrame) -> list[dict]:
-    """Slopes of log time: of dense cells in n from 128 on, of diagonal ones in P."""
+    """Slopes of log time: of dense cells in n from 128 on, of diagonal ones in the number of all trained parameters."""
     fitted = []
     single = rows[rows["batch"] == 1]
     for (cell, form), group in single[single["form"].isin(["block", "update_every", "diagonal"])].groupby(
         ["cell", "form"]
     ):
-        x = "parameters" if form == "diagonal" else "n"
+        x = "trained" if form == "diagonal" else "n"
         group = group[(group["n"] >= 128) | (form == "diagonal")]
         if len(group) > 1:
             slope = np.polyfit(np.log(group[x]), np.log(group["us"]), 1)[0]

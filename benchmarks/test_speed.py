@@ -30,7 +30,7 @@ DIAGONAL = [
     for n in (64, 256, 1024, 4096)
     if n <= largest
     for form in ("diagonal", "immediate")
-]
+] + [Case("LRUCell", form, n, batch) for n, batch in ((128, 1), (256, 16)) for form in ("diagonal", "immediate")]
 STACKS = [
     Case("LRUCell", "layer_local", 128, layers=1),
     Case("LRUCell", "layer_local", 128, layers=4),
@@ -58,6 +58,7 @@ def test_time_per_step(benchmark, case):
         "layers": case.layers or 1,
         "update_every": case.update_every,
         "parameters": case.parameters,
+        "trained": case.trained,
         "steps": steps,
         "floor_us": floor(rows, columns) if 4 * rows * columns > DISPATCHED else None,
         "compile_s": compile_seconds,

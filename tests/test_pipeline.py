@@ -48,6 +48,12 @@ def test_figures_are_made_once_and_again_when_missing_or_stale(checkout):
     assert checkout.make("figures").returncode == 0
     assert published(checkout) == PUBLISHED
 
+    (checkout.folder / "data/measured/02_other_line.csv").touch()
+    assert checkout.make("-q", "figures").returncode == 0
+    (checkout.folder / "data/measured/01_line_line.csv").touch()
+    assert checkout.make("-q", "figures").returncode == 1
+    (checkout.folder / "data/measured/01_line_line.csv").unlink()
+
     assert "no" in checkout.make("status").stdout.split()
     changed = checkout.folder / "rtrl/model.py"
     changed.write_text(changed.read_text() + "# changed\n")

@@ -8,3 +8,4 @@ from rtrl.artifact.statistics import bootstrap_interval as bootstrap_interval
 from rtrl.artifact.statistics import mean_interval as mean_interval
 from rtrl.artifact.style import COLOURS as COLOURS
 from rtrl.artifact.style import WIDTH as WIDTH
+from rtrl.artifact.timing import timed as timed

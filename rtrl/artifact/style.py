@@ -12,6 +12,7 @@ COLOURS = {
     "BPTT": "#000000",
     "TBPTT(1)": "#E69F00",
     "TBPTT(10)": "#D55E00",
+    "TBPTT(100)": "#CC79A7",
 }
 """The colour of each estimator, the same in every figure (Okabe & Ito's colour-blind-safe palette)."""
 

@@ -233,4 +233,4 @@ def _chunk(j: Array) -> int:
 def best_size(cell: AbstractCell) -> int | None:
     """The number of steps between folds that was the fastest where we measured; none for small cells."""
     states = sum(part.size for part in jax.tree.leaves(cell.initial_state()))
-    return None if states < 16 else max(8, states // 4)
+    return None if states < 32 else states // 4

@@ -40,7 +40,9 @@ def table(benchmarks) -> pd.DataFrame:
 
 def text(rows: pd.DataFrame) -> str:
     """The table for people."""
-    digits = rows.reindex(columns=SHOWN).map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 100 else cell)
+    digits = rows.reindex(columns=SHOWN).map(
+        lambda cell: f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 100 else cell
+    )
     return digits.map(lambda cell: f"{cell:.0f}" if isinstance(cell, float) else cell).to_string(
         index=False, na_rep="", formatters=dict.fromkeys(SHOWN, lambda cell: "" if cell in ("nan", None) else str(cell))
     )

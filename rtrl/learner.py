@@ -84,9 +84,13 @@ class Learner(eqx.Module):
         optimizer = self._optimizer_of(model).init(trained(model))
         if batch_size is None:
             return LearnerState(model, optimizer, start(self.estimator, model, key), None)
+
+        def stream(key: PRNGKeyArray | None) -> StreamState:
+            return start(self.estimator, model, key)
+
         keys = None if key is None else jax.random.split(key, batch_size)
-        axes = _stream_axes(jax.eval_shape(lambda: start(self.estimator, model, None)))
-        streams = jax.vmap(lambda k: start(self.estimator, model, k), out_axes=axes, axis_size=batch_size)(keys)
+        axes = _stream_axes(jax.eval_shape(stream, key))
+        streams = jax.vmap(stream, out_axes=axes, axis_size=batch_size)(keys)
         return LearnerState(model, optimizer, streams, batch_size)
 
     def step(self, state: LearnerState, x: Input, y: Target) -> tuple[LearnerState, StepOutput]:

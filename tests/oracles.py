@@ -41,3 +41,35 @@ def textbook_training(cell, readout, loss, optimizer, streams, every=1):
             theta, waiting = theta + updates, []
         visited.append(np.asarray(theta))
     return np.stack(visited)
+
+
+def masked_recursion(model, loss, xs, ys, order):
+    """SnAp's recursion with dense Jacobians in NumPy: entries not reached in `order` steps are set to zero."""
+    cell, readout = model.cell, model.readout
+    theta, rebuild = jax.flatten_util.ravel_pytree(cell)
+    h, unravel = jax.flatten_util.ravel_pytree(cell.initial_state())
+    forward = lambda h, theta, x: jax.flatten_util.ravel_pytree(rebuild(theta)(unravel(h), x))[0]  # noqa: E731
+    score = lambda h, y: loss(readout(cell.output(unravel(h))), y)  # noqa: E731
+    step, jacobian, gradient = (
+        jax.jit(forward),
+        jax.jit(jax.jacobian(forward, argnums=(0, 1))),
+        jax.jit(jax.grad(score)),
+    )
+    kept = _kept(cell, order)
+    influence, total = np.zeros((h.size, theta.size)), np.zeros(theta.size)
+    for t in range(len(xs)):
+        D, immediate = jacobian(h, theta, xs[t])
+        influence = kept * (np.asarray(D) @ influence + np.asarray(immediate))
+        h = step(h, theta, xs[t])
+        total += np.asarray(gradient(h, jax.tree.map(lambda a, t=t: a[t], ys))) @ influence
+    return rebuild(jnp.asarray(total))
+
+
+def _kept(cell, order):
+    """Which states a parameter may act on: those of the units that its own reaches in order - 1 steps."""
+    n = len(cell.mask.kept)
+    reach = np.linalg.matrix_power(np.eye(n) + cell.mask.kept, order - 1) > 0
+    parts = sum(part.size for part in jax.tree.leaves(cell.initial_state())) // n
+    of_unit = lambda a: np.arange(n).reshape(-1, *[1] * (a.ndim == 3))  # noqa: E731
+    owner = jax.tree.map(lambda a: jnp.broadcast_to(of_unit(a), a.shape), cell)
+    return np.tile(reach[:, jax.flatten_util.ravel_pytree(owner)[0]], (parts, 1))

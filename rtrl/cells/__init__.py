@@ -7,10 +7,14 @@ from rtrl.cells._elman import ElmanCell as ElmanCell
 from rtrl.cells._elstm import ELSTMCell as ELSTMCell
 from rtrl.cells._gated import AbstractGatedCell as AbstractGatedCell
 from rtrl.cells._gated import Linearisation as Linearisation
+from rtrl.cells._gated import masked as masked
+from rtrl.cells._gated import recurrent_weights as recurrent_weights
 from rtrl.cells._gated import weights_of as weights_of
 from rtrl.cells._gated import with_weights as with_weights
 from rtrl.cells._gru import GRUCell as GRUCell
 from rtrl.cells._lru import LRUCell as LRUCell
 from rtrl.cells._lstm import LSTMCell as LSTMCell
+from rtrl.cells._mask import Mask as Mask
+from rtrl.cells._mask import random_mask as random_mask
 from rtrl.cells._rtu import RTUCell as RTUCell
 from rtrl.cells._stacked import StackedCell as StackedCell

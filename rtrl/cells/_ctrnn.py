@@ -5,9 +5,11 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, sparse, uniform_weights
+from rtrl.cells._mask import Mask
 
 
 class CTRNNCell(AbstractGatedCell):
@@ -18,8 +20,8 @@ class CTRNNCell(AbstractGatedCell):
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,), `log_tau` (n,), the
     logarithm of each unit's time constant τ, in the units of `time_step`, drawn log-uniformly from 1 to 10
     steps. φ is elementwise, tanh unless given. Funahashi & Nakamura (1993), "Approximation of dynamical
-    systems by continuous time recurrent neural networks", Neural Networks 6(6). Raises `ValueError` if a size
-    is below 1 or `time_step` is not positive.
+    systems by continuous time recurrent neural networks", Neural Networks 6(6). `mask` (n, n) says which
+    recurrent weights exist (all by default). Raises `ValueError` if a size is below 1 or `time_step` is not positive.
     """
 
     weight_hh: Float[Array, "1 n n"]
@@ -28,6 +30,7 @@ class CTRNNCell(AbstractGatedCell):
     log_tau: Float[Array, " n"]
     time_step: float = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
+    mask: Mask | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class CTRNNCell(AbstractGatedCell):
         key: PRNGKeyArray,
         time_step: float = 1.0,
         activation: Callable = jnp.tanh,
+        mask: ArrayLike | None = None,
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         if not time_step > 0:
@@ -44,6 +48,7 @@ class CTRNNCell(AbstractGatedCell):
         n, m = hidden_size, input_size
         weight_key, tau_key = jax.random.split(key)
         self.weight_hh, self.weight_ih, self.bias = uniform_weights(weight_key, n, (1, n, n), (1, n, m), (n,))
+        self.weight_hh, self.mask = sparse(self.weight_hh, mask)
         self.log_tau = jnp.log(time_step) + jax.random.uniform(tau_key, (n,), maxval=jnp.log(10.0))
         self.time_step = time_step
         self.activation = activation

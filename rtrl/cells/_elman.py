@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, sparse, uniform_weights
+from rtrl.cells._mask import Mask
 
 
 class ElmanCell(AbstractGatedCell):
@@ -15,18 +17,29 @@ class ElmanCell(AbstractGatedCell):
     $$h_t = \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
 
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,). The activation $\phi$
-    is elementwise, tanh unless given. Raises `ValueError` if a size is below 1.
+    is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist (all by default).
+    Raises `ValueError` if a size is below 1.
     """
 
     weight_hh: Float[Array, "1 n n"]
     weight_ih: Float[Array, "1 n m"]
     bias: Float[Array, " n"]
     activation: Callable = eqx.field(static=True)
+    mask: Mask | None = eqx.field(static=True)
 
-    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, activation: Callable = jnp.tanh):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        key: PRNGKeyArray,
+        activation: Callable = jnp.tanh,
+        mask: ArrayLike | None = None,
+    ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias = uniform_weights(key, n, (1, n, n), (1, n, m), (n,))
+        self.weight_hh, self.mask = sparse(self.weight_hh, mask)
         self.activation = activation
 
     def gate(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from rtrl._trained import trained
 from rtrl._types import Input, Params, State
 from rtrl.cells._base import AbstractCell, Coupling, recurrence
+from rtrl.cells._mask import Mask
 
 
 class Linearisation(eqx.Module):
@@ -63,6 +64,7 @@ class AbstractGatedCell(AbstractCell):
     its gate receives no recurrent pre-activations. Every other array is per-unit, its last axis runs over the
     n units (biases, time constants), or in one of the `output_fields`. A subclass gives the gate; its
     derivatives come from automatic differentiation of the gate of one unit, never from a hand-written chain.
+    A static field `mask`, where a cell has one, says which recurrent weights exist; the others count as zero.
     """
 
     weight_ih: eqx.AbstractVar[Float[Array, "gates n m"]]
@@ -117,7 +119,8 @@ class AbstractGatedCell(AbstractCell):
 
     def _preactivations(self, core, x) -> tuple[Array, ...]:
         self._check_input(x)
-        return tuple(w @ z for w, z in zip(weights_of(self), self._factors(core, x), strict=True))
+        weights = (recurrent_weights(self), self.weight_ih) if self.coupling == "dense" else (self.weight_ih,)
+        return tuple(w @ z for w, z in zip(weights, self._factors(core, x), strict=True))
 
     def _check_input(self, x: Any) -> None:
         for kind, expected, got in (
@@ -136,6 +139,28 @@ def weights_of(cell: Any) -> tuple:
 def with_weights(cell: Any, weights: Any) -> Any:
     """A cell, or anything of its shape, with other leaves in place of its weights."""
     return eqx.tree_at(weights_of, cell, tuple(weights), is_leaf=lambda leaf: leaf is None)
+
+
+def recurrent_weights(cell: Any) -> Float[Array, "gates n n"]:
+    """The recurrent weights as the cell's step uses them: zero where its mask, if it has one, keeps none."""
+    mask = getattr(cell, "mask", None)
+    return cell.weight_hh if mask is None else jnp.where(mask.kept[None], cell.weight_hh, 0)
+
+
+def masked(cell: Any, gradient: Params) -> Params:
+    """A gradient without entries for recurrent weights that the cell's mask does not keep."""
+    if getattr(cell, "mask", None) is None:
+        return gradient
+    return eqx.tree_at(lambda g: g.weight_hh, gradient, jnp.where(cell.mask.kept[None], gradient.weight_hh, 0))
+
+
+def sparse(weight_hh: Float[Array, "gates n n"], mask: Any) -> tuple[Float[Array, "gates n n"], Mask | None]:
+    """Recurrent weights with zeros outside the mask, the others larger by as much as sums have fewer terms."""
+    if mask is None:
+        return weight_hh, None
+    kept = Mask(mask, weight_hh.shape[-1])
+    density = max(kept.kept.mean(), 1 / kept.kept.size)
+    return jnp.where(kept.kept[None], weight_hh / density**0.5, 0), kept
 
 
 def uniform_weights(key: PRNGKeyArray, hidden_size: int, *shapes: tuple[int, ...]) -> list[Array]:

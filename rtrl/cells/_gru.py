@@ -1,10 +1,13 @@
 """The gated recurrent unit."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax.nn import sigmoid
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, sparse, uniform_weights
+from rtrl.cells._mask import Mask
 
 
 class GRUCell(AbstractGatedCell):
@@ -16,20 +19,22 @@ class GRUCell(AbstractGatedCell):
 
     State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m),
     `bias_hh` (3, n), `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
-    Raises `ValueError` if a size is below 1.
+    `mask` (n, n) says which recurrent weights exist (all by default). Raises `ValueError` if a size is below 1.
     """
 
     weight_hh: Float[Array, "3 n n"]
     weight_ih: Float[Array, "3 n m"]
     bias_hh: Float[Array, "3 n"]
     bias_ih: Float[Array, "3 n"]
+    mask: Mask | None = eqx.field(static=True)
 
-    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, mask: ArrayLike | None = None):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
             key, n, (3, n, n), (3, n, m), (3, n), (3, n)
         )
+        self.weight_hh, self.mask = sparse(self.weight_hh, mask)
 
     def gate(
         self, h: Float[Array, "*n"], recurrent: Float[Array, "3 *n"], inputs: Float[Array, "3 *n"]

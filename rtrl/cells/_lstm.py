@@ -1,10 +1,13 @@
 """The long short-term memory."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax.nn import sigmoid
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+from rtrl.cells._gated import AbstractGatedCell, check_sizes, sparse, uniform_weights
+from rtrl.cells._mask import Mask
 
 
 class LSTMCell(AbstractGatedCell):
@@ -15,20 +18,23 @@ class LSTMCell(AbstractGatedCell):
 
     State: (h, c), each (n,); the readout sees h. Parameters, gates in PyTorch's order i, f, g, o: `weight_hh`
     (4, n, n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to
-    load them. Raises `ValueError` if a size is below 1.
+    load them. `mask` (n, n) says which recurrent weights exist (all by default). Raises `ValueError` if a size
+    is below 1.
     """
 
     weight_hh: Float[Array, "4 n n"]
     weight_ih: Float[Array, "4 n m"]
     bias_hh: Float[Array, "4 n"]
     bias_ih: Float[Array, "4 n"]
+    mask: Mask | None = eqx.field(static=True)
 
-    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, mask: ArrayLike | None = None):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
             key, n, (4, n, n), (4, n, m), (4, n), (4, n)
         )
+        self.weight_hh, self.mask = sparse(self.weight_hh, mask)
 
     def gate(
         self,

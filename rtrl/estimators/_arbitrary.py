@@ -1,8 +1,10 @@
 """RTRL for a cell of any structure: vector-Jacobian products through the user's own step."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from rtrl._trained import join
 from rtrl._types import Influence, Input, Params, Pullback, State
@@ -23,13 +25,8 @@ class Arbitrary(AbstractEstimator):
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Influence) -> tuple[State, Pullback, Influence]:
         params = recurrent_parameters(cell)
-
-        def flat_step(real_params, flat_state):
-            moving = join(unreal(real_params, params), cell)
-            next_state = moving(from_vector(flat_state, state), x)
-            return vector(next_state), next_state
-
-        flat_next, vjp, next_state = jax.vjp(flat_step, real(params), vector(state), has_aux=True)
+        advance = real_step(cell, params, state, x)
+        flat_next, vjp, next_state = jax.vjp(advance, real(params), vector(state), has_aux=True)
         immediate, dynamics = jax.vmap(vjp)(jnp.eye(flat_next.size, dtype=flat_next.dtype))
         influence = jax.tree.map(lambda i, j: i + jnp.tensordot(dynamics, j, 1).astype(j.dtype), immediate, memory)
 
@@ -38,3 +35,16 @@ class Arbitrary(AbstractEstimator):
             return jax.tree.map(jnp.conj, unreal(products, params))
 
         return next_state, pullback, influence
+
+
+def real_step(
+    cell: AbstractCell, params: Params, state: State, x: Input
+) -> Callable[[Params, Array], tuple[Array, State]]:
+    """A step of the cell as a function of real parameters and a real state vector; also gives the state itself."""
+
+    def advance(real_params: Params, flat_state: Array) -> tuple[Array, State]:
+        moving = join(unreal(real_params, params), cell)
+        next_state = moving(from_vector(flat_state, state), x)
+        return vector(next_state), next_state
+
+    return advance

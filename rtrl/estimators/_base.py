@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from rtrl._trained import trained
 from rtrl._types import Input, Memory, Params, Pullback, State
-from rtrl.cells import AbstractCell
+from rtrl.cells import AbstractCell, AbstractGatedCell
 
 
 class Shared(eqx.Module):
@@ -64,3 +64,24 @@ class AbstractEstimator(eqx.Module):
 def add(gradient: Params, other: Params) -> Params:
     """The sum of two gradients; `None` in the second stands for zero."""
     return eqx.apply_updates(gradient, other)
+
+
+def check_gated(estimator: AbstractEstimator, cell: AbstractCell) -> AbstractGatedCell:
+    """The cell; raises `TypeError` unless it is a gated one."""
+    if not isinstance(cell, AbstractGatedCell):
+        raise TypeError(_refusal(estimator, cell, "a gated cell (rtrl.AbstractGatedCell)"))
+    return cell
+
+
+def check_dense(estimator: AbstractEstimator, cell: AbstractCell) -> AbstractGatedCell:
+    """The cell; raises `TypeError` unless it is a gated one whose units act on each other."""
+    if check_gated(estimator, cell).coupling != "dense":
+        raise TypeError(_refusal(estimator, cell, "a gated cell with recurrent weights (weight_hh)"))
+    return check_gated(estimator, cell)
+
+
+def _refusal(estimator: AbstractEstimator, cell: AbstractCell, needed: str) -> str:
+    return (
+        f"cell: expected {needed} for {type(estimator).__name__}, got {type(cell).__name__}, whose coupling is "
+        f"{cell.coupling}; RTRL(), UORO() and TBPTT(horizon) serve it"
+    )

@@ -12,7 +12,9 @@ from rtrl.cells import (
     AbstractCell,
     AbstractGatedCell,
     Linearisation,
+    masked,
     recurrent_parameters,
+    recurrent_weights,
     weights_of,
     with_weights,
 )
@@ -56,7 +58,7 @@ class Block(AbstractEstimator):
     def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> BlockMemory:
         one = jax.eval_shape(lambda: cell.linearise(state, cell.example_input())[1])
         steps = _standstill(jax.tree.map(lambda a: jnp.zeros((self.size, *a.shape), a.dtype), one))
-        weight_hh = jnp.zeros_like(weights_of(cell)[0], shape=(self.size, *weights_of(cell)[0].shape))
+        weight_hh = jnp.zeros_like(recurrent_weights(cell), shape=(self.size, *recurrent_weights(cell).shape))
         influence = no_influence(recurrent_parameters(cell), state)
         return BlockMemory(influence, steps, Shared(weight_hh), Shared(jnp.zeros((), int)))
 
@@ -70,10 +72,10 @@ class Block(AbstractEstimator):
         steps, weight_hh = jax.tree.map(
             lambda kept, now: kept.at[filled].set(now),
             (memory.steps, memory.weight_hh.value),
-            (linearisation, weights_of(cell)[0]),
+            (linearisation, recurrent_weights(cell)),
         )
         memory = BlockMemory(memory.influence, steps, Shared(weight_hh), Shared(filled + 1))
-        return next_state, lambda v: _pull_back(memory, v), memory
+        return next_state, lambda v: masked(cell, _pull_back(memory, v)), memory
 
     def window(
         self,
@@ -96,14 +98,14 @@ class Block(AbstractEstimator):
         def earlier(v, step):
             v_here, alpha, beta = step
             v = v + v_here
-            return _before(v, alpha, beta, weights_of(cell)[0]), v
+            return _before(v, alpha, beta, recurrent_weights(cell)), v
 
         parts = jnp.stack(jax.tree.leaves(vs), axis=1)
         at_start, visited = jax.lax.scan(
             earlier, jnp.zeros_like(parts[0]), (parts, steps.alpha, steps.betas[0]), reverse=True
         )
-        gradient = add(pull_back(list(at_start), memory.influence), _immediate(steps, visited))
-        influence = _fold(memory.influence, steps, weights_of(cell)[0])
+        gradient = masked(cell, add(pull_back(list(at_start), memory.influence), _immediate(steps, visited)))
+        influence = _fold(memory.influence, steps, recurrent_weights(cell))
         return state, gradient, aux, BlockMemory(influence, memory.steps, memory.weight_hh, memory.filled)
 
 

@@ -1,15 +1,20 @@
 """RTRL for cells with a diagonal coupling: a unit's influence covers its own parameters only."""
 
 import functools
+from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._types import Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractGatedCell, Linearisation, recurrent_parameters
+from rtrl.cells import AbstractGatedCell, Linearisation, masked, recurrent_parameters
 from rtrl.estimators._base import AbstractEstimator
 from rtrl.estimators._textbook import trailing_axes
+
+OwnInfluence: TypeAlias = tuple[Influence, ...]
+"""The influence of each unit's parameters on that unit: for each of its parts, the shape of the parameters."""
 
 
 class Diagonal(AbstractEstimator):
@@ -21,24 +26,40 @@ class Diagonal(AbstractEstimator):
     (2023), "Online learning of long-range dependencies", equation 4.
     """
 
-    def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> tuple[Influence, ...]:
-        parameters = recurrent_parameters(cell)
-        return tuple(jax.tree.map(jnp.zeros_like, parameters) for _ in jax.tree.leaves(cell.recurrent(state)))
+    def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:
+        return no_own_influence(cell, state)
 
     def step(
-        self, cell: AbstractGatedCell, state: State, x: Input, memory: tuple[Influence, ...]
-    ) -> tuple[State, Pullback, tuple[Influence, ...]]:
-        # Without the barrier XLA evaluates the gate's derivatives again for every entry of J.
-        next_state, linearisation = jax.lax.optimization_barrier(cell.linearise(state, x))
-        parts = range(len(memory))
-        influence = tuple(
-            jax.tree.map(jnp.add, _weigh(linearisation.alpha[k], memory), _immediate(linearisation, k)) for k in parts
-        )
+        self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence
+    ) -> tuple[State, Pullback, OwnInfluence]:
+        return step_within_units(cell, state, x, memory, lambda linearisation: linearisation.alpha)
 
-        def pullback(v: State) -> Params:
-            return _weigh(jnp.stack(jax.tree.leaves(cell.recurrent(v))), influence)
 
-        return next_state, pullback, influence
+def no_own_influence(cell: AbstractGatedCell, state: State) -> OwnInfluence:
+    """Zeros in the shape of the parameters, for each part of a unit."""
+    parameters = recurrent_parameters(cell)
+    return tuple(jax.tree.map(jnp.zeros_like, parameters) for _ in jax.tree.leaves(cell.recurrent(state)))
+
+
+def step_within_units(
+    cell: AbstractGatedCell,
+    state: State,
+    x: Input,
+    memory: OwnInfluence,
+    transition: Callable[[Linearisation], Float[Array, "parts parts n"]],
+) -> tuple[State, Pullback, OwnInfluence]:
+    """A step of an influence that stays within each unit; `transition` says how a unit acts on itself."""
+    # Without the barrier XLA evaluates the gate's derivatives again for every entry of J.
+    next_state, linearisation = jax.lax.optimization_barrier(cell.linearise(state, x))
+    own = transition(linearisation)
+    influence = tuple(
+        jax.tree.map(jnp.add, _weigh(own[k], memory), _immediate(linearisation, k)) for k in range(len(memory))
+    )
+
+    def pullback(v: State) -> Params:
+        return masked(cell, _weigh(jnp.stack(jax.tree.leaves(cell.recurrent(v))), influence))
+
+    return next_state, pullback, influence
 
 
 def _weigh(per_unit: Float[Array, "parts n"], influence: tuple[Influence, ...]) -> Params:

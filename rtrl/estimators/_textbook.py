@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._types import Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractGatedCell, recurrent_parameters, weights_of, with_weights
+from rtrl.cells import AbstractGatedCell, masked, recurrent_parameters, recurrent_weights, weights_of, with_weights
 from rtrl.estimators._base import AbstractEstimator
 from rtrl.estimators._real import no_influence
 
@@ -20,14 +20,26 @@ class Textbook(AbstractEstimator):
         self, cell: AbstractGatedCell, state: State, x: Input, memory: Influence
     ) -> tuple[State, Pullback, Influence]:
         next_state, linearisation = cell.linearise(state, x)
-        dynamics = linearisation.dynamics(weights_of(cell)[0])
-        influence = jax.tree.map(
-            lambda j, immediate, trailing: _add_to_own_unit(jnp.tensordot(dynamics, j, 1), immediate, trailing),
-            memory,
-            linearisation.immediate(),
-            trailing_axes(memory),
-        )
-        return next_state, lambda v: pull_back(v, influence), influence
+        dynamics = linearisation.dynamics(recurrent_weights(cell))
+        influence = advance(dynamics, memory, linearisation.immediate(), trailing_axes(memory))
+        return next_state, lambda v: masked(cell, pull_back(v, influence)), influence
+
+
+def advance(
+    dynamics: Float[Array, "states states"], influence: Influence, immediate: Params, trailing: Params | None = None
+) -> Influence:
+    """The recursion, leaf by leaf; `trailing` as `trailing_axes` gives it, no trailing axes unless given."""
+    return jax.tree.map(
+        lambda j, now, axes: add_to_own_unit(jnp.tensordot(dynamics, j, 1), now, axes),
+        influence,
+        immediate,
+        jax.tree.map(lambda _: 0, influence) if trailing is None else trailing,
+    )
+
+
+def no_influence_of_units(cell: AbstractGatedCell, state: State) -> Influence:
+    """The influence of the per-unit parameters alone, at the start."""
+    return no_influence(with_weights(recurrent_parameters(cell), [None] * len(weights_of(cell))), state)
 
 
 def pull_back(v: State, influence: Influence) -> Params:
@@ -42,7 +54,7 @@ def trailing_axes(parameters: Params) -> Params:
     return with_weights(none_follow, (1,) * len(weights_of(parameters)))
 
 
-def _add_to_own_unit(j: Array, immediate: Array, trailing: int) -> Array:
+def add_to_own_unit(j: Array, immediate: Array, trailing: int) -> Array:
     """Adds a parameter's immediate derivative to the rows of the one unit that owns the parameter."""
     parts, n = immediate.shape[0], immediate.shape[-1 - trailing]
     unit = jnp.arange(n)

@@ -1,0 +1,39 @@
+"""Random feedback local online learning."""
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from rtrl._types import Input, Pullback, State
+from rtrl.cells import AbstractCell, AbstractGatedCell
+from rtrl.estimators._base import AbstractEstimator, check_dense
+from rtrl.estimators._diagonal import OwnInfluence, no_own_influence, step_within_units
+
+
+class RFLO(AbstractEstimator):
+    r"""Random feedback local online learning of leaky units.
+
+    $$p_{ab} \leftarrow \left(1 - \tfrac{1}{\tau_a}\right) p_{ab} + \tfrac{1}{\tau_a} \phi'(u_a) z_b, \qquad
+      \frac{d\ell_t}{dW_{ab}} \approx v_a p_{ab}$$
+
+    for units of one number with one pre-activation u: `CTRNNCell` (time steps in the units of τ) and
+    `ElmanCell` (no leak, τ = 1). The paper's v is a random projection of the error: put `rtrl.RandomFeedback`
+    around the readout; without it v is the true derivative. Time and memory O(P).
+
+    Murray (2019), "Local online learning in recurrent networks with random feedback", eLife 8:e43299,
+    equations 4 and 5. Raises `TypeError` for another cell.
+    """
+
+    def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:
+        gated = check_dense(self, cell)
+        parts, gates = len(jax.tree.leaves(state)), len(gated.weight_ih)
+        if (parts, gates) != (1, 1):
+            raise TypeError(
+                f"cell: expected leaky units of one number with one pre-activation for RFLO, such as CTRNNCell, got "
+                f"{type(gated).__name__} with {parts} numbers and {gates} pre-activations a unit; EProp() serves it"
+            )
+        return no_own_influence(gated, state)
+
+    def step(
+        self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence
+    ) -> tuple[State, Pullback, OwnInfluence]:
+        return step_within_units(cell, state, x, memory, lambda linearisation: linearisation.alpha)

@@ -1,0 +1,132 @@
+"""Influences along the pattern of a sparse recurrent weight: kept entries only, in memory and in time."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from rtrl._types import Input, Params, Pullback, State
+from rtrl.cells import (
+    AbstractGatedCell,
+    Linearisation,
+    Mask,
+    recurrent_parameters,
+    recurrent_weights,
+    weights_of,
+    with_weights,
+)
+
+
+class Lists(eqx.Module):
+    """For each unit a list of units; shorter lists are filled up with unit 0, marked as not valid."""
+
+    units: Int[np.ndarray, "n longest"]
+    valid: Bool[np.ndarray, "n longest"]
+
+
+class SparseInfluence(eqx.Module):
+    """J by the unit that owns the parameters: axes (owner, unit in its reach, part, …).
+
+    Of the recurrent weights only those that exist: (…, gates, inputs); of the others (…, gates, m); of a
+    per-unit parameter what stands before its unit axis. Immediate derivatives have no reach axis: it is the owner.
+    """
+
+    weight_hh: Float[Array, "n *reach parts gates inputs"]
+    weight_ih: Float[Array, "n *reach parts gates m"]
+    units: PyTree[Array]
+
+
+def no_sparse_influence(cell: AbstractGatedCell, state: State, order: int) -> SparseInfluence:
+    """Zeros for every entry that is kept."""
+    reach, inputs = _pattern(cell.mask, order)
+    (n, longest), parts = reach.units.shape, len(jax.tree.leaves(state))
+    gates, _, m = cell.weight_ih.shape
+    zeros = functools.partial(jnp.zeros, dtype=cell.weight_ih.dtype)
+    units = with_weights(recurrent_parameters(cell), [None] * len(weights_of(cell)))
+    return SparseInfluence(
+        zeros((n, longest, parts, gates, inputs.units.shape[1])),
+        zeros((n, longest, parts, gates, m)),
+        jax.tree.map(lambda p: jnp.zeros((n, longest, parts, *p.shape[:-1]), p.dtype), units),
+    )
+
+
+def step_within_reach(
+    cell: AbstractGatedCell, state: State, x: Input, memory: SparseInfluence, order: int
+) -> tuple[State, Pullback, SparseInfluence]:
+    """A step of the recursion on the kept entries."""
+    reach, inputs = _pattern(cell.mask, order)
+    next_state, linearisation = cell.linearise(state, x)
+    transition = _transition(linearisation, recurrent_weights(cell), reach)
+    influence = jax.tree.map(
+        lambda j, now: jnp.einsum("urksl,usl...->urk...", transition, j).at[:, 0].add(now),
+        memory,
+        _immediate(linearisation, inputs),
+    )
+
+    def pullback(v: State) -> Params:
+        rows = jnp.stack(jax.tree.leaves(v))[:, reach.units] * reach.valid[None]
+        owned = jax.tree.map(lambda j: jnp.einsum("kur,urk...->u...", rows, j), influence)
+        return _from_owners(cell, owned, inputs)
+
+    return next_state, pullback, influence
+
+
+@functools.lru_cache
+def _pattern(mask: Mask, order: int) -> tuple[Lists, Lists]:
+    """The units in reach of each unit, itself first, and the units that act on each unit."""
+    n = len(mask.kept)
+    one_step = mask.kept | np.eye(n, dtype=bool)
+    reached = np.eye(n, dtype=bool)
+    for _ in range(min(order, n) - 1):
+        reached = one_step.astype(int) @ reached > 0
+    others = reached & ~np.eye(n, dtype=bool)
+    return (
+        _lists([np.concatenate([[u], np.flatnonzero(others[:, u])]) for u in range(n)]),
+        _lists([np.flatnonzero(mask.kept[u]) for u in range(n)]),
+    )
+
+
+def _lists(ragged: list[np.ndarray]) -> Lists:
+    longest = max(map(len, ragged))
+    units, valid = np.zeros((len(ragged), longest), int), np.zeros((len(ragged), longest), bool)
+    for u, row in enumerate(ragged):
+        units[u, : len(row)], valid[u, : len(row)] = row, True
+    return Lists(units, valid)
+
+
+def _transition(
+    linearisation: Linearisation, weight_hh: Float[Array, "gates n n"], reach: Lists
+) -> Float[Array, "n reach parts reach parts"]:
+    """The part of D that connects the units in reach of each unit."""
+    i, longest = reach.units, np.arange(reach.units.shape[1])
+    between = weight_hh[:, i[:, :, None], i[:, None, :]]
+    through_weights = jnp.einsum("kgur,gurs->urks", linearisation.betas[0][:, :, i], between)
+    parts = len(linearisation.alpha)
+    transition = jnp.zeros((*i.shape, parts, len(longest), parts), weight_hh.dtype).at[..., 0].set(through_weights)
+    within_units = jnp.transpose(linearisation.alpha[:, :, i], (3, 2, 0, 1))
+    transition = transition.at[:, longest, :, longest].add(within_units)
+    return transition * reach.valid[:, :, None, None, None]
+
+
+def _immediate(linearisation: Linearisation, inputs: Lists) -> SparseInfluence:
+    """I: each parameter's derivative on its own unit, the first in its own reach."""
+    beta_hh, beta_ih = (jnp.transpose(beta, (2, 0, 1)) for beta in linearisation.betas)
+    h, x = linearisation.factors
+    acting = h[inputs.units] * inputs.valid
+    return SparseInfluence(
+        beta_hh[..., None] * acting[:, None, None],
+        beta_ih[..., None] * x[None, None, None],
+        jax.tree.map(lambda unit: jnp.moveaxis(unit, -1, 0), linearisation.units),
+    )
+
+
+def _from_owners(cell: AbstractGatedCell, owned: SparseInfluence, inputs: Lists) -> Params:
+    """A gradient by owner in the shape of the parameters, zero for weights that do not exist."""
+    n = len(inputs.units)
+    values = jnp.moveaxis(owned.weight_hh * inputs.valid[:, None], 1, 0)
+    weight_hh = jnp.zeros_like(cell.weight_hh).at[:, np.arange(n)[:, None], inputs.units].add(values)
+    units = jax.tree.map(lambda unit: jnp.moveaxis(unit, 0, -1), owned.units)
+    return with_weights(units, [weight_hh, jnp.moveaxis(owned.weight_ih, 0, 1)])

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import rtrl
-from rtrl.tasks import InfluenceBalancingCell, truncated_derivative
+from rtrl.tasks import InfluenceBalancingCell, delayed_sum, delayed_sum_floor, truncated_derivative
 
 
 def test_stationary_state_is_a_fixed_point_with_first_entry_minus_six_theta():
@@ -43,3 +43,30 @@ def test_only_the_exact_gradient_finds_the_optimum(estimator, converges):
     state, _ = learner.run(state, jnp.zeros(5000), jnp.ones(5000))
     assert (abs(state.model.cell.theta + 1 / 6) < 1e-6) == converges
     assert len(jax.tree.leaves(state.model)) == 1  # nothing but theta is trained
+
+
+@pytest.mark.parametrize(("known", "published"), [(0, 0.6616), (1, 0.5192), (2, 0.4545)])
+def test_the_delayed_sum_has_its_published_floors(known, published):
+    assert delayed_sum_floor(known) == pytest.approx(published, abs=5e-5)
+
+
+@pytest.mark.parametrize("delays", [(2, 5), (5, 2), (1, 1)])
+def test_the_delayed_sum_depends_on_two_earlier_flips(delays):
+    xs, ys = delayed_sum(jax.random.key(0), 200, delays)
+    flips = [0.0] * max(delays) + xs[:, 0].tolist()
+    for t, (p, complement) in enumerate(ys.tolist()):
+        now = t + max(delays)
+        assert p == 0.5 + 0.5 * flips[now - delays[0]] - 0.25 * flips[now - delays[1]] == 1 - complement
+    assert set(xs.sum(axis=1).tolist()) == {1.0}
+    assert 60 < xs[:, 0].sum() < 140
+
+
+def test_who_knows_both_flips_reaches_the_lowest_floor():
+    _, ys = delayed_sum(jax.random.key(1), 100_000, (3, 7))
+    entropy = -jax.scipy.special.xlogy(ys, ys).sum(axis=1)
+    assert entropy.mean() == pytest.approx(delayed_sum_floor(2), abs=0.005)
+
+
+def test_the_delayed_sum_refuses_a_delay_of_zero():
+    with pytest.raises(ValueError, match=r"delays: expected two integers of at least 1, got \(0, 2\)"):
+        delayed_sum(jax.random.key(0), 5, (0, 2))

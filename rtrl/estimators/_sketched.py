@@ -1,5 +1,7 @@
 """RTRL in a moving subspace of the state."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -88,9 +90,9 @@ def _times_own_transpose(
 ) -> Float[Array, "states rank"]:
     """Ĵ Ĵᵀ Q for Ĵ = pushed @ rows + immediate, from r rows of products."""
     pairs = list(zip(jax.tree.leaves(rows), jax.tree.leaves(immediate), strict=True))
-    within = sum(jnp.einsum("ruc,suc->rs", b, b) for b, _ in pairs)
-    across = sum(jnp.einsum("ruc,kuc->rku", b, i) for b, i in pairs)
-    own = sum(jnp.einsum("kuc,luc->klu", i, i) for _, i in pairs)
+    within = functools.reduce(jnp.add, [jnp.einsum("ruc,suc->rs", b, b) for b, _ in pairs])
+    across = functools.reduce(jnp.add, [jnp.einsum("ruc,kuc->rku", b, i) for b, i in pairs])
+    own = functools.reduce(jnp.add, [jnp.einsum("kuc,luc->klu", i, i) for _, i in pairs])
     by_unit = basis.reshape(own.shape[0], own.shape[2], -1)
     from_rows = within @ (pushed.T @ basis) + jnp.einsum("rku,kus->rs", across, by_unit)
     from_own = jnp.einsum("rku,rs->kus", across, pushed.T @ basis) + jnp.einsum("klu,lus->kus", own, by_unit)

@@ -1,6 +1,7 @@
 """Influences along the pattern of a sparse recurrent weight: kept entries only, in memory and in time."""
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,7 +11,6 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import (
-    AbstractGatedCell,
     Linearisation,
     Mask,
     recurrent_parameters,
@@ -39,7 +39,7 @@ class SparseInfluence(eqx.Module):
     units: PyTree[Array]
 
 
-def no_sparse_influence(cell: AbstractGatedCell, state: State, order: int) -> SparseInfluence:
+def no_sparse_influence(cell: Any, state: State, order: int) -> SparseInfluence:
     """Zeros for every entry that is kept."""
     reach, inputs = _pattern(cell.mask, order)
     (n, longest), parts = reach.units.shape, len(jax.tree.leaves(state))
@@ -54,7 +54,7 @@ def no_sparse_influence(cell: AbstractGatedCell, state: State, order: int) -> Sp
 
 
 def step_within_reach(
-    cell: AbstractGatedCell, state: State, x: Input, memory: SparseInfluence, order: int
+    cell: Any, state: State, x: Input, memory: SparseInfluence, order: int
 ) -> tuple[State, Pullback, SparseInfluence]:
     """A step of the recursion on the kept entries."""
     reach, inputs = _pattern(cell.mask, order)
@@ -123,7 +123,7 @@ def _immediate(linearisation: Linearisation, inputs: Lists) -> SparseInfluence:
     )
 
 
-def _from_owners(cell: AbstractGatedCell, owned: SparseInfluence, inputs: Lists) -> Params:
+def _from_owners(cell: Any, owned: SparseInfluence, inputs: Lists) -> Params:
     """A gradient by owner in the shape of the parameters, zero for weights that do not exist."""
     n = len(inputs.units)
     values = jnp.moveaxis(owned.weight_hh * inputs.valid[:, None], 1, 0)

@@ -13,6 +13,16 @@ import rtrl
 from rtrl.cells import recurrent_parameters
 
 INPUTS = 32
+APPROXIMATE = {
+    "SnAp(1)": rtrl.SnAp(1),
+    "SnAp(2), 90% zeros": rtrl.SnAp(2),
+    "e-prop": rtrl.EProp(),
+    "RFLO": rtrl.RFLO(),
+    "UORO": rtrl.UORO(),
+    "KF-RTRL": rtrl.KFRTRL(),
+    "OK(4)": rtrl.OK(4),
+    "sketch(8)": rtrl.SketchedRTRL(8),
+}
 BUDGET = 0.15
 """Seconds that one round should take; a round never has less than one whole block or window."""
 
@@ -35,6 +45,8 @@ class Case:
     def instance(self) -> rtrl.AbstractCell:
         make = getattr(rtrl, self.cell)
         key = jax.random.key(0)
+        if self.form.endswith("% zeros"):
+            return make(INPUTS, self.n, key=key, mask=rtrl.random_mask(key, self.n, 0.9))
         if not self.layers:
             return make(INPUTS, self.n, key=key)
         return rtrl.StackedCell([make(self.n, self.n, key=k) for k in jax.random.split(key, self.layers)])
@@ -45,7 +57,7 @@ class Case:
 
     @property
     def estimator(self):
-        forms = {
+        forms = APPROXIMATE | {
             "textbook": rtrl.RTRL(block_size=None),
             "update_every": rtrl.RTRL(block_size=self.n),
             "immediate": rtrl.TBPTT(1),
@@ -66,7 +78,7 @@ class Case:
     @property
     def influence(self) -> tuple[int, int] | None:
         """Rows and columns of J, all streams' on top of each other; of a diagonal cell what it keeps of them."""
-        if self.layers or self.form == "immediate":
+        if self.layers or self.form == "immediate" or self.form in APPROXIMATE:
             return None
         cell = self.instance
         parts = len(jax.tree.leaves(cell.recurrent(cell.initial_state())))
@@ -98,7 +110,7 @@ class Case:
         cell = self.instance
         width = jax.eval_shape(lambda: cell.output(cell.initial_state())).size
         model = rtrl.Model(cell, eqx.nn.Linear(width, 1, key=jax.random.key(1)))
-        return learner.init(model, batch_size=self.batch if self.batch > 1 else None)
+        return learner.init(model, batch_size=self.batch if self.batch > 1 else None, key=jax.random.key(3))
 
     def stream(self, steps: int):
         streams = (self.batch,) if self.batch > 1 else ()

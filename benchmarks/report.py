@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
+from cases import APPROXIMATE
 
 from rtrl.artifact import provenance
 from rtrl.artifact.measured import keep_tables
@@ -18,8 +19,8 @@ NOTEBOOK = "03_cost"
 """Shows the table, which therefore bears its name."""
 
 SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "peer_over", "over_immediate"]
-SHOWN += ["over_layers", "worst_us", "exponent", "compile_s", "temporary_over_J", "gradient_error", "rtrl_error"]
-SHOWN += ["target", "met"]
+SHOWN += ["over_layers", "worst_us", "exponent", "memory_exponent", "compile_s", "temporary_over_J"]
+SHOWN += ["gradient_error", "rtrl_error", "target", "met"]
 
 
 def table(benchmarks) -> pd.DataFrame:
@@ -87,18 +88,22 @@ def _over_layers(rows: pd.DataFrame) -> pd.Series:
 
 
 def _exponents(rows: pd.DataFrame) -> list[dict]:
-    """Slopes of log time: of dense cells in n from 128 on, of diagonal ones in the number of all trained parameters."""
+    """Slopes of log time and log memory.
+
+    Of exact forms for dense cells in n from 128 on, of diagonal cells in the number of all trained parameters, of
+    approximate estimators in n.
+    """
     fitted = []
     single = rows[rows["batch"] == 1]
-    for (cell, form), group in single[single["form"].isin(["block", "update_every", "diagonal"])].groupby(
+    for (cell, form), group in single[single["form"].isin(["block", "update_every", "diagonal", *APPROXIMATE])].groupby(
         ["cell", "form"]
     ):
         x = "trained" if form == "diagonal" else "n"
-        group = group[(group["n"] >= 128) | (form == "diagonal")]
+        group = group[(group["n"] >= 128) | (form in {"diagonal", *APPROXIMATE})]
         if len(group) > 1:
-            slope = np.polyfit(np.log(group[x]), np.log(group["us"]), 1)[0]
+            slope, memory = (np.polyfit(np.log(group[x]), np.log(group[y]), 1)[0] for y in ("us", "carried"))
             case = f"{cell}-{form}: exponent in {x}"
-            fitted.append({"case": case, "cell": cell, "form": form, "exponent": slope})
+            fitted.append({"case": case, "cell": cell, "form": form, "exponent": slope, "memory_exponent": memory})
     return fitted
 
 

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from cases import Case, compiled_run, floor
+from cases import APPROXIMATE, Case, compiled_run, floor
 
 DISPATCHED = 2**20
 """Bytes below which a read costs less than calling it; such a J has no floor in the table."""
@@ -37,9 +37,10 @@ STACKS = [
     Case("LRUCell", "layered", 32, layers=2),
     Case("LRUCell", "layered", 32, layers=4),
 ]
+OTHERS = [Case("CTRNNCell", form, n) for form in APPROXIMATE for n in (32, 64, 128, 256)]
 
 
-@pytest.mark.parametrize("case", [*ELMAN, *GATED, *DIAGONAL, *STACKS], ids=str)
+@pytest.mark.parametrize("case", [*ELMAN, *GATED, *DIAGONAL, *STACKS, *OTHERS], ids=str)
 def test_time_per_step(benchmark, case):
     learner, steps = case.learner, case.steps
     run, compile_seconds, temporary = compiled_run(learner, state := case.start(learner), *case.stream(steps))
@@ -59,6 +60,7 @@ def test_time_per_step(benchmark, case):
         "update_every": case.update_every,
         "parameters": case.parameters,
         "trained": case.trained,
+        "carried": sum(leaf.size for leaf in jax.tree.leaves(state.stream.memory)),
         "steps": steps,
         "floor_us": floor(rows, columns) if 4 * rows * columns > DISPATCHED else None,
         "compile_s": compile_seconds,

@@ -13,6 +13,13 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    """Forgets each module's compiled programs: thousands of them use up the memory maps that a process may have."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def checkout(tmp_path):
     """A small checkout of its own, for a test of the pipeline."""

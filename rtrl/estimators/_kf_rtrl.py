@@ -37,7 +37,7 @@ class KFRTRL(AbstractEstimator):
     memory O(n²) a gate. Unbiased at frozen parameters.
 
     Mujika, Meier & Steger (2018), "Approximating real-time recurrent learning with random Kronecker factors"
-    (arXiv 1805.10842), algorithm 1 and lemma 1. Serves dense gated cells. Raises `TypeError` for another cell,
+    (arXiv 1805.10842), algorithm 1. Serves dense gated cells. Raises `TypeError` for another cell,
     `ValueError` if no key is given.
     """
 

@@ -35,7 +35,7 @@ class OK(AbstractEstimator):
     (biases) are carried exactly. Time O(r n³), memory O(r n²) a gate.
 
     Benzing, Gauy, Mujika, Martinsson & Steger (2019), "Optimal Kronecker-sum approximation of real time
-    recurrent learning" (arXiv 1902.03993), algorithms 1 and 2. Serves dense gated cells. Raises `TypeError` for
+    recurrent learning" (arXiv 1902.03993). Serves dense gated cells. Raises `TypeError` for
     another cell, `ValueError` if the rank is below 1 or no key is given.
     """
 
@@ -72,12 +72,10 @@ class OK(AbstractEstimator):
 
 def _reduce(key: PRNGKeyArray, lefts: Lefts, rights: Rights, rank: int) -> tuple[Lefts, Rights]:
     """A sum of r + 1 products as one of r with the same mean: random only in the subspace of small terms."""
-    left_basis, left_triangle = jnp.linalg.qr(lefts.reshape(len(lefts), -1).T)
-    right_basis, right_triangle = jnp.linalg.qr(rights.T)
-    u, sigma, vt = jnp.linalg.svd(left_triangle @ right_triangle.T, full_matrices=False)
+    right_basis, triangle = jnp.linalg.qr(rights.T)
+    u, sigma, vt = jnp.linalg.svd((triangle @ lefts.reshape(len(lefts), -1)).T, full_matrices=False)
     factor = _random_root(key, sigma, rank)
-    new_lefts = (left_basis @ (u @ factor)).T.reshape(rank, *lefts.shape[1:])
-    return new_lefts, (right_basis @ (vt.T @ factor)).T
+    return (u @ factor).T.reshape(rank, *lefts.shape[1:]), (right_basis @ (vt.T @ factor)).T
 
 
 def _random_root(key: PRNGKeyArray, sigma: Float[Array, " terms"], rank: int) -> Float[Array, "terms rank"]:

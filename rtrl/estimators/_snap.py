@@ -23,7 +23,7 @@ class SnAp(AbstractEstimator):
     one, time O(R² P) and memory O(R P), P counting the weights that exist.
 
     Menick et al. (2021), "Practical real time recurrent learning with a sparse approximation" (arXiv
-    2006.07232), section 3, equation 4. Raises `TypeError` for a cell that it cannot serve, `ValueError` if the
+    2006.07232), section 3. Raises `TypeError` for a cell that it cannot serve, `ValueError` if the
     order is below 1.
     """
 

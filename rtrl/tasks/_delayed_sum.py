@@ -20,7 +20,7 @@ def delayed_sum(
     Returns x as one-hot vectors (x, 1 - x) and the targets (p, 1 - p); before the stream x is 0. Score with a
     cross-entropy in nats; `delayed_sum_floor` says what is the best. The "add task" of Marschall, Cho &
     Savin (2020), "A unified framework of online learning algorithms for training recurrent neural networks",
-    JMLR 21, section 4.1. Raises `ValueError` unless both delays are at least 1.
+    JMLR 21. Raises `ValueError` unless both delays are at least 1.
     """
     if min(delays) < 1:
         raise ValueError(f"delays: expected two integers of at least 1, got {delays}")

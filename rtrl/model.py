@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 from jaxtyping import PyTree
 
-from rtrl._types import State
+from rtrl._types import Input, State
 from rtrl.cells import AbstractCell
 
 
@@ -26,3 +27,15 @@ class Model(eqx.Module):
     def predict(self, state: State) -> PyTree:
         """The prediction that belongs to a state."""
         return self.readout(self.cell.output(state))
+
+    def predictions(self, xs: Input, state: State | None = None) -> PyTree:
+        """The predictions for a whole stream (leading time axis), without learning.
+
+        The stream starts from `state`, or from the cell's initial state.
+        """
+
+        def step(state: State, x: Input) -> tuple[State, PyTree]:
+            state = self.cell(state, x)
+            return state, self.predict(state)
+
+        return jax.lax.scan(step, self.cell.initial_state() if state is None else state, xs)[1]

@@ -55,17 +55,19 @@ def test_elman_and_ctrnn():
     for cell in (elman, ctrnn):
         w = as_numpy(cell)
         target = np.tanh(w["weight_hh"][0] @ H + w["weight_ih"][0] @ X + w["bias"])
-        expected = target if cell is elman else H + (target - H) / np.exp(w["log_tau"])
+        kept = 0 if cell is elman else np.exp(-np.exp(-w["log_tau"]))
+        expected = kept * H + (1 - kept) * target
         np.testing.assert_allclose(cell(jnp.asarray(H), jnp.asarray(X)), expected, rtol=1e-13)
 
 
 def test_a_leaky_unit_decays_with_its_time_constant():
-    """With no drive, n Euler steps multiply the state by (1 - dt/tau)^n."""
+    """With no drive the state is multiplied by exp(-t/τ), also when τ is far below Δt."""
     cell = rtrl.CTRNNCell(1, 3, key=jax.random.key(0), time_step=0.1, activation=jnp.zeros_like)
+    cell = eqx.tree_at(lambda c: c.log_tau, cell, jnp.log(jnp.array([0.01, 0.5, 3.0])))
     h = jnp.ones(3)
     for _ in range(20):
         h = cell(h, jnp.zeros(1))
-    np.testing.assert_allclose(h, (1 - 0.1 / np.exp(cell.log_tau)) ** 20, rtol=1e-12)
+    np.testing.assert_allclose(h, np.exp(-2.0 / np.exp(cell.log_tau)), rtol=1e-12)
 
 
 def test_lru_is_its_complex_recurrence():

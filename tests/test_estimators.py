@@ -119,20 +119,21 @@ def test_estimators_within_units_are_exact_for_diagonal_couplings(cell, estimato
 
 
 def test_rflo_is_its_published_recursion():
-    """Three leaky units: Murray's equations in plain NumPy, unit by unit and weight by weight."""
+    """Three leaky units: Murray's equations in plain NumPy, unit by unit and weight by weight; `leak` is his 1/τ."""
     cell = rtrl.CTRNNCell(INPUTS, 3, key=jax.random.key(0), time_step=1.0)
     model = rtrl.Model(cell, eqx.nn.Linear(3, OUTPUTS, key=jax.random.key(1)))
     xs, ys = make_stream(STEPS)
-    W, U, b, tau = (np.array(a) for a in (cell.weight_hh[0], cell.weight_ih[0], cell.bias, jnp.exp(cell.log_tau)))
+    W, U, b, rate = (np.array(a) for a in (cell.weight_hh[0], cell.weight_ih[0], cell.bias, -cell.log_tau))
+    leak = 1 - np.exp(-np.exp(rate))
     h, p, q = np.zeros(3), np.zeros((3, 3)), np.zeros((3, INPUTS))
     expected_w, expected_u = np.zeros((3, 3)), np.zeros((3, INPUTS))
     for t in range(STEPS):
         u = W @ h + U @ xs[t] + b
         slope = 1 - np.tanh(u) ** 2
         for a in range(3):
-            p[a] = (1 - 1 / tau[a]) * p[a] + slope[a] * h / tau[a]
-            q[a] = (1 - 1 / tau[a]) * q[a] + slope[a] * xs[t] / tau[a]
-        h = h + (np.tanh(u) - h) / tau
+            p[a] = (1 - leak[a]) * p[a] + leak[a] * slope[a] * h
+            q[a] = (1 - leak[a]) * q[a] + leak[a] * slope[a] * xs[t]
+        h = h + leak * (np.tanh(u) - h)
         error = 2 * ys[1][t] * (np.array(model.readout.weight) @ h + model.readout.bias - ys[0][t])
         v = error @ np.array(model.readout.weight)
         expected_w += v[:, None] * p

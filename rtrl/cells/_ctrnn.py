@@ -1,4 +1,4 @@
-"""The continuous-time recurrent network, stepped by Euler's method."""
+"""The continuous-time recurrent network, stepped so that it cannot run away."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,13 @@ from rtrl.cells._mask import Mask
 
 
 class CTRNNCell(AbstractGatedCell):
-    r"""The continuous-time recurrent network of leaky units, one Euler step of length Δt.
+    r"""The continuous-time recurrent network of leaky units, one step of length Δt.
 
-    $$\tau \dot h = -h + \phi(W_{hh} h + W_{ih} x + b), \qquad h_t = h_{t-1} + \Delta t \, \dot h$$
+    $$\tau \dot h = -h + \phi(W_{hh} h + W_{ih} x + b), \qquad
+      h_t = e^{-\Delta t/\tau} h_{t-1} + (1 - e^{-\Delta t/\tau})\, \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
+
+    the solution for a drive φ that is held during the step (exponential Euler). Unlike Euler's step it is stable
+    for every τ, and learning may well make τ smaller than Δt/2, where Euler's step diverges.
 
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,), `log_tau` (n,), the
     logarithm of each unit's time constant τ, in the units of `time_step`, drawn log-uniformly from 1 to 10
@@ -57,4 +61,4 @@ class CTRNNCell(AbstractGatedCell):
         self, h: Float[Array, "*n"], recurrent: Float[Array, "1 *n"], inputs: Float[Array, "1 *n"]
     ) -> Float[Array, "*n"]:
         drive = self.activation(recurrent[0] + inputs[0] + self.bias)
-        return h + self.time_step * jnp.exp(-self.log_tau) * (drive - h)
+        return h - jnp.expm1(-self.time_step * jnp.exp(-self.log_tau)) * (drive - h)

@@ -1,6 +1,10 @@
 """Streams with known answers."""
 
+from rtrl.tasks._copy import copy_stream as copy_stream
 from rtrl.tasks._delayed_sum import delayed_sum as delayed_sum
 from rtrl.tasks._delayed_sum import delayed_sum_floor as delayed_sum_floor
+from rtrl.tasks._forecast import one_step_ahead as one_step_ahead
 from rtrl.tasks._influence_balancing import InfluenceBalancingCell as InfluenceBalancingCell
 from rtrl.tasks._influence_balancing import truncated_derivative as truncated_derivative
+from rtrl.tasks._mimic import mimic as mimic
+from rtrl.tasks._pendulum import pushed_pendulum as pushed_pendulum

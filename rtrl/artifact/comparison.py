@@ -1,0 +1,92 @@
+"""The same networks on the same streams, trained side by side by one method after another."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from rtrl.learner import Learner, LearnerState
+from rtrl.model import Model
+
+STAGE = 500
+"""Steps between changes of the learning rate."""
+
+ModelOf = Callable[[PRNGKeyArray], Model]
+Rates = Float[np.ndarray, " networks"]
+Stream = tuple[Float[np.ndarray | Array, "networks time inputs"], Float[np.ndarray | Array, "networks time outputs"]]
+
+
+def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
+    """An optax optimizer behind a gradient clipped to norm 1, with a learning rate that can be set from outside."""
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optimizer)(learning_rate=0.0))
+
+
+@eqx.filter_jit
+def begin(learner: Learner, model_of: ModelOf, keys: PRNGKeyArray) -> LearnerState:
+    """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis."""
+
+    def one(key: PRNGKeyArray) -> LearnerState:
+        model_key, signs_key = jax.random.split(key)
+        return learner.init(model_of(model_key), key=signs_key)
+
+    return jax.vmap(one)(keys)
+
+
+@eqx.filter_jit
+def stage(
+    learner: Learner, states: LearnerState, rates: Float[Array | np.ndarray, " networks"], xs: PyTree, ys: PyTree
+) -> tuple[LearnerState, Float[Array, "networks steps"]]:
+    """`learner.run` for every network on its own stream, at its own learning rate: the states and losses after it.
+
+    Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one.
+    """
+    states = eqx.tree_at(lambda s: s.optimizer[1].hyperparams["learning_rate"], states, jnp.asarray(rates))
+    states, outputs = jax.vmap(learner.run)(states, xs, ys)
+    return states, outputs.loss
+
+
+def train(
+    learner: Learner, model_of: ModelOf, keys: PRNGKeyArray, rates: Rates, stream: Stream, steps: int
+) -> tuple[LearnerState, Float[np.ndarray, "networks steps"]]:
+    r"""Fresh networks, trained for as many steps: their states, and the loss of each step.
+
+    Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps. A stream shorter than `steps`
+    is passed again, each time from the cell's initial state: it is never glued to its own end.
+    """
+    states, (xs, ys) = begin(learner, model_of, keys), stream
+    length = min(STAGE, xs.shape[1])
+    passed, losses = xs.shape[1] // length * length, []
+    for done in range(0, steps, length):
+        at = done % passed
+        if done and not at:
+            states = _from_rest(learner, states, jax.vmap(jax.random.fold_in, (0, None))(keys, done))
+        falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
+        states, loss = stage(learner, states, falling, xs[:, at : at + length], ys[:, at : at + length])
+        losses.append(np.asarray(loss))
+    return states, np.concatenate(losses, axis=1)
+
+
+def tune(
+    learner: Learner, model_of: ModelOf, keys: PRNGKeyArray, rates: Rates, stream: Stream, steps: int
+) -> np.floating:
+    """The one of `rates` with the lowest mean loss in the last fifth of a run, each tried on the same networks.
+
+    A rate at which a loss was not finite counts as the worst.
+    """
+    pick = np.tile(np.arange(len(keys)), len(rates))
+    same = jax.tree.map(lambda a: a[pick], stream)
+    _, losses = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), same, steps)
+    last = losses[:, -(losses.shape[1] // 5) :].reshape(len(rates), -1).mean(axis=1)
+    return rates[np.nan_to_num(last, nan=np.inf).argmin()]
+
+
+@eqx.filter_jit
+def _from_rest(learner: Learner, states: LearnerState, keys: PRNGKeyArray) -> LearnerState:
+    def one(state: LearnerState, key: PRNGKeyArray) -> LearnerState:
+        return eqx.tree_at(lambda s: s.stream, state, learner.init(state.model, key=key).stream)
+
+    return jax.vmap(one)(states, keys)

@@ -7,9 +7,11 @@ import time
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import rtrl
+from rtrl.artifact import timed
 from rtrl.cells import recurrent_parameters
 
 INPUTS = 32
@@ -140,10 +142,4 @@ def floor(rows: int, columns: int) -> float:
 
 
 def _median(read, *arrays) -> float:
-    seconds = []
-    jax.block_until_ready(read(*arrays))
-    while len(seconds) < 5 or (sum(seconds) < 0.2 and len(seconds) < 100):
-        begin = time.perf_counter()
-        jax.block_until_ready(read(*arrays))
-        seconds.append(time.perf_counter() - begin)
-    return 1e6 * sorted(seconds)[len(seconds) // 2]
+    return 1e6 * float(np.median(timed(lambda: read(*arrays), repeats=15)))

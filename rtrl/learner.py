@@ -8,6 +8,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from rtrl._checks import check_lengths, check_model, check_step
+from rtrl._sizes import check_sizes
 from rtrl._trained import trained
 from rtrl._types import Input, Params, Target
 from rtrl.estimators import AbstractEstimator, Shared
@@ -69,8 +70,7 @@ class Learner(eqx.Module):
     raise_nonfinite: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
-        if self.update_every < 1:
-            raise ValueError(f"update_every: expected an integer of at least 1, got {self.update_every}")
+        check_sizes(update_every=self.update_every)
 
     def init(self, model: Model, *, key: PRNGKeyArray | None = None, batch_size: int | None = None) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkout import one_line
 
-from rtrl.data import DataError, _text, king_james
+from rtrl.data import DataError, _physics, _text, king_james, laser, sunspots
 
 
 def test_king_james_is_the_recorded_text():
@@ -41,6 +41,37 @@ def test_a_corrupted_file_is_refused(monkeypatch, tmp_path, content):
     monkeypatch.setattr(_text, "installed_file", lambda *_: path)
     with pytest.raises(DataError, match=r"^king_james: expected content with sha256 7da10c3d4b77…, got .*reinstall.*$"):
         king_james()
+
+
+def test_the_laser_is_the_competition_s():
+    series, record = laser()
+    assert series.shape == (10093,)
+    assert series[:8].tolist() == [86, 141, 95, 41, 22, 21, 32, 72]  # as data set A begins
+    assert (series.min(), series.max()) == (0, 255)
+    assert "Santa Fe" in record.source
+
+
+def test_sunspots_have_their_known_years():
+    series, _ = sunspots()
+    year = dict(zip(range(1700, 2009), series, strict=True))
+    assert year[1700] == 5
+    assert year[1712] == 0  # the end of the Maunder minimum
+    assert max(year, key=year.__getitem__) == 1957
+    assert year[1957] == 190.2
+
+
+@pytest.mark.parametrize("loader", [laser, sunspots])
+def test_a_missing_or_changed_series_is_refused(loader, monkeypatch, tmp_path):
+    path = tmp_path / "series"
+    monkeypatch.setattr(_physics, "installed_file", lambda *_: path)
+    for content in (b"year,value\n1,2\n", b"\x93NUMPY cut", b""):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=rf"^{loader.__name__}: expected content with sha256 .*--no-deps \w+==.*$"):
+            loader()
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=rf"^{loader.__name__}: expected the package .* found none; get it with"):
+        loader()
 
 
 READER = """

@@ -6,9 +6,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cells import INPUTS, make_model, make_stream
+from scipy.integrate import solve_ivp
 
 import rtrl
-from rtrl.tasks import InfluenceBalancingCell, delayed_sum, delayed_sum_floor, truncated_derivative
+from rtrl.tasks import (
+    InfluenceBalancingCell,
+    copy_stream,
+    delayed_sum,
+    delayed_sum_floor,
+    mimic,
+    one_step_ahead,
+    pushed_pendulum,
+    truncated_derivative,
+)
 
 
 def test_stationary_state_is_a_fixed_point_with_first_entry_minus_six_theta():
@@ -70,3 +81,82 @@ def test_who_knows_both_flips_reaches_the_lowest_floor():
 def test_the_delayed_sum_refuses_a_delay_of_zero():
     with pytest.raises(ValueError, match=r"delays: expected two integers of at least 1, got \(0, 2\)"):
         delayed_sum(jax.random.key(0), 5, (0, 2))
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_copy_wants_each_word_after_its_end(length):
+    xs, ys = (np.array(a) for a in copy_stream(jax.random.key(0), 60, length))
+    for word in range(60 // (2 * length)):
+        shown, wanted = (slice((2 * word + half) * length, (2 * word + half + 1) * length) for half in (0, 1))
+        np.testing.assert_array_equal(xs[shown, :2], ys[wanted])
+        assert set(xs[shown, 0]) <= {0.0, 1.0}
+        assert (xs[shown].sum(axis=1) == 1).all()
+        np.testing.assert_array_equal(xs[wanted], np.tile([0.0, 0.0, 1.0], (length, 1)))
+        assert not ys[shown].any()
+    bits = copy_stream(jax.random.key(1), 4000, length)[1][:, 0].sum()
+    assert 900 < bits < 1100
+
+
+def test_copy_gives_mapped_networks_words_of_their_own_length():
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.vmap(lambda key, length: copy_stream(key, 40, length))(keys, jnp.array([1, 4, 7]))
+    for i, length in enumerate((1, 4, 7)):
+        for one, all_ in zip(copy_stream(keys[i], 40, length), together, strict=True):
+            np.testing.assert_array_equal(one, all_[i])
+    with pytest.raises(ValueError, match="length: expected an integer of at least 1, got 0"):
+        copy_stream(keys[0], 40, 0)
+
+
+def test_a_teacher_mimics_itself():
+    teacher = make_model("gru")
+    xs, ys = mimic(jax.random.key(0), 50, teacher)
+    state = teacher.cell.initial_state()
+    for x, y in zip(xs, ys, strict=True):
+        state = teacher.cell(state, x)
+        np.testing.assert_allclose(teacher.readout(state), y, rtol=1e-12)
+    assert xs.shape == (50, INPUTS)
+    assert 0.8 < float(xs.std()) < 1.2
+
+
+def test_predictions_go_on_from_a_given_state():
+    model, (xs, _) = make_model("lstm"), make_stream(20)
+    whole = model.predictions(xs)
+    state = model.cell.initial_state()
+    for x in xs[:12]:
+        state = model.cell(state, x)
+    np.testing.assert_allclose(model.predictions(xs[12:], state), whole[12:], rtol=1e-12)
+
+
+def test_the_pendulum_obeys_its_equation():
+    pushes, angles = (np.array(a)[:, 0] for a in pushed_pendulum(jax.random.key(0), 30, interval=0.7))
+    state = np.zeros(2)
+    for push, angle in zip(pushes, angles, strict=True):
+        right = lambda t, s, push=push: (s[1], -np.sin(s[0]) - 0.2 * s[1] + push)  # noqa: E731
+        state = solve_ivp(right, (0, 0.7), state, rtol=1e-10, atol=1e-12).y[:, -1]
+        assert angle == pytest.approx(np.sin(state[0]), abs=1e-7)
+    assert 0.3 < pushes.std() < 0.7
+    with pytest.raises(ValueError, match="interval: expected a positive number of seconds, got 0"):
+        pushed_pendulum(jax.random.key(0), 3, interval=0.0)
+
+
+def test_a_forecast_uses_nothing_of_what_is_held_out():
+    series = np.array([1.0, 4.0, 2.0, 3.0, 100.0, -50.0, 7.0])
+    (xs, ys), (later_xs, later_ys) = one_step_ahead(series, 4)
+    scaled = (series - 2.5) / np.std([1, 4, 2, 3])
+    np.testing.assert_allclose(np.concatenate([xs, later_xs])[:, 0], scaled[:-1])
+    np.testing.assert_allclose(np.concatenate([ys, later_ys])[:, 0], scaled[1:])
+    assert [len(part) for part in (xs, ys, later_xs, later_ys)] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("series", "training", "message"),
+    [
+        (np.arange(5.0), 1, "training: expected from 2 to 3 of the 5 points, got 1"),
+        (np.arange(5.0), 4, "training: expected from 2 to 3 of the 5 points, got 4"),
+        (np.ones(5), 3, "series: expected finite points that vary, got a standard deviation of 0.0"),
+        (np.array([1.0, np.nan, 2, 3, 4]), 3, "series: expected finite points that vary, got a standard .* nan"),
+    ],
+)
+def test_a_forecast_of_nothing_is_refused(series, training, message):
+    with pytest.raises(ValueError, match=message):
+        one_step_ahead(series, training)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 from rtrl.learner import Learner, LearnerState
 from rtrl.model import Model
@@ -26,7 +26,7 @@ def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.Gra
 
 
 @eqx.filter_jit
-def begin(learner: Learner, model_of: ModelOf, keys: PRNGKeyArray) -> LearnerState:
+def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> LearnerState:
     """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis."""
 
     def one(key: PRNGKeyArray) -> LearnerState:
@@ -50,7 +50,7 @@ def stage(
 
 
 def train(
-    learner: Learner, model_of: ModelOf, keys: PRNGKeyArray, rates: Rates, stream: Stream, steps: int
+    learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"], rates: Rates, stream: Stream, steps: int
 ) -> tuple[LearnerState, Float[np.ndarray, "networks steps"]]:
     r"""Fresh networks, trained for as many steps: their states, and the loss of each step.
 
@@ -70,22 +70,39 @@ def train(
     return states, np.concatenate(losses, axis=1)
 
 
-def tune(
-    learner: Learner, model_of: ModelOf, keys: PRNGKeyArray, rates: Rates, stream: Stream, steps: int
-) -> np.floating:
-    """The one of `rates` with the lowest mean loss in the last fifth of a run, each tried on the same networks.
+@eqx.filter_jit
+def held_out_loss(learner: Learner, states: LearnerState, stream: Stream) -> Float[Array, " networks"]:
+    """The mean loss of networks that do not learn any more, on streams that go on from where training ended."""
 
-    A rate at which a loss was not finite counts as the worst.
+    def one(state: LearnerState, xs: PyTree, ys: PyTree) -> Array:
+        return jax.vmap(learner.loss)(state.model.predictions(xs, state.stream.cell), ys).mean()
+
+    return jax.vmap(one)(states, *stream)
+
+
+def tune(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Float[np.ndarray, " tried"],
+    stream: Stream,
+    steps: int,
+) -> np.floating:
+    """The one of `rates` with the lowest loss held out, each tried on the same networks.
+
+    Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last. A rate
+    at which a loss was not finite counts as the worst.
     """
-    pick = np.tile(np.arange(len(keys)), len(rates))
-    same = jax.tree.map(lambda a: a[pick], stream)
-    _, losses = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), same, steps)
-    last = losses[:, -(losses.shape[1] // 5) :].reshape(len(rates), -1).mean(axis=1)
-    return rates[np.nan_to_num(last, nan=np.inf).argmin()]
+    pick, four_fifths = np.tile(np.arange(len(keys)), len(rates)), stream[0].shape[1] * 4 // 5
+    first = stream[0][pick, :four_fifths], stream[1][pick, :four_fifths]
+    last = stream[0][pick, four_fifths:], stream[1][pick, four_fifths:]
+    states, _ = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), first, steps)
+    losses = np.asarray(held_out_loss(learner, states, last)).reshape(len(rates), -1).mean(axis=1)
+    return rates[np.nan_to_num(losses, nan=np.inf).argmin()]
 
 
 @eqx.filter_jit
-def _from_rest(learner: Learner, states: LearnerState, keys: PRNGKeyArray) -> LearnerState:
+def _from_rest(learner: Learner, states: LearnerState, keys: Key[Array, " networks"]) -> LearnerState:
     def one(state: LearnerState, key: PRNGKeyArray) -> LearnerState:
         return eqx.tree_at(lambda s: s.stream, state, learner.init(state.model, key=key).stream)
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, sparse, uniform_weights
+from rtrl._sizes import check_sizes
+from rtrl.cells._gated import AbstractGatedCell, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+from rtrl._sizes import check_sizes
+from rtrl.cells._gated import AbstractGatedCell, uniform_weights
 
 
 class ELSTMCell(AbstractGatedCell):

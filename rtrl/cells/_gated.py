@@ -148,10 +148,11 @@ def recurrent_weights(cell: Any) -> Float[Array, "gates n n"]:
 
 
 def masked(cell: Any, gradient: Params) -> Params:
-    """A gradient without entries for recurrent weights that the cell's mask does not keep."""
+    """A gradient without entries for recurrent weights that the cell's mask does not keep; leading axes may be more."""
     if getattr(cell, "mask", None) is None:
         return gradient
-    return eqx.tree_at(lambda g: g.weight_hh, gradient, jnp.where(cell.mask.kept[None], gradient.weight_hh, 0))
+    kept = jnp.broadcast_to(cell.mask.kept, gradient.weight_hh.shape)
+    return eqx.tree_at(lambda g: g.weight_hh, gradient, jnp.where(kept, gradient.weight_hh, 0))
 
 
 def sparse(weight_hh: Float[Array, "gates n n"], mask: Any) -> tuple[Float[Array, "gates n n"], Mask | None]:
@@ -168,10 +169,3 @@ def uniform_weights(key: PRNGKeyArray, hidden_size: int, *shapes: tuple[int, ...
     bound = hidden_size**-0.5
     keys = jax.random.split(key, len(shapes))
     return [jax.random.uniform(k, shape, minval=-bound, maxval=bound) for k, shape in zip(keys, shapes, strict=True)]
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raises `ValueError` unless every size is at least 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {size}")

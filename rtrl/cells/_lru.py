@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes
+from rtrl._sizes import check_sizes
+from rtrl.cells._gated import AbstractGatedCell
 
 Core = tuple[Float[Array, "*n"], Float[Array, "*n"]]
 

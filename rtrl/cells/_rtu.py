@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl.cells._gated import AbstractGatedCell, check_sizes, uniform_weights
+from rtrl._sizes import check_sizes
+from rtrl.cells._gated import AbstractGatedCell, uniform_weights
 from rtrl.cells._lru import Core, ring, rotate
 
 

@@ -1,7 +1,6 @@
 """The protocol that every online gradient estimator follows."""
 
 import abc
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from rtrl._trained import trained
-from rtrl._types import Input, Memory, Params, Pullback, State
+from rtrl._types import Cotangents, Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell
 
 
@@ -41,7 +40,7 @@ class AbstractEstimator(eqx.Module):
         state: State,
         xs: Input,
         memory: Memory,
-        cotangents: Callable[[State], tuple[State, PyTree]],
+        cotangents: Cotangents,
     ) -> tuple[State, Params, PyTree, Memory]:
         """Several steps at the same parameters: the last state, the summed gradient, `aux`, the next memory.
 
@@ -75,9 +74,10 @@ def check_gated(estimator: AbstractEstimator, cell: AbstractCell) -> AbstractGat
 
 def check_dense(estimator: AbstractEstimator, cell: AbstractCell) -> AbstractGatedCell:
     """The cell; raises `TypeError` unless it is a gated one whose units act on each other."""
-    if check_gated(estimator, cell).coupling != "dense":
-        raise TypeError(_refusal(estimator, cell, "a gated cell with recurrent weights (weight_hh)"))
-    return check_gated(estimator, cell)
+    gated = check_gated(estimator, cell)
+    if gated.coupling != "dense":
+        raise TypeError(_refusal(estimator, gated, "a gated cell with recurrent weights (weight_hh)"))
+    return gated
 
 
 def _refusal(estimator: AbstractEstimator, cell: AbstractCell, needed: str) -> str:

@@ -1,13 +1,11 @@
 """RTRL for dense gated cells in blocks of steps: one streaming read of the influence matrix a step."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from rtrl._types import Influence, Input, Params, Pullback, State
+from rtrl._types import Cotangents, Influence, Input, Params, Pullback, State
 from rtrl.cells import (
     AbstractCell,
     AbstractGatedCell,
@@ -83,7 +81,7 @@ class Block(AbstractEstimator):
         state: State,
         xs: Input,
         memory: BlockMemory,
-        cotangents: Callable[[State], tuple[State, PyTree]],
+        cotangents: Cotangents,
     ) -> tuple[State, Params, PyTree, BlockMemory]:
         """All steps at the same parameters: one sweep, one read of J and one fold for all of them."""
         memory = _emptied(memory, _largest(memory.filled.value) > 0)

@@ -32,7 +32,7 @@ class Diagonal(AbstractEstimator):
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence
     ) -> tuple[State, Pullback, OwnInfluence]:
-        return step_within_units(cell, state, x, memory, lambda linearisation: linearisation.alpha)
+        return step_within_units(cell, state, x, memory)
 
 
 def no_own_influence(cell: AbstractGatedCell, state: State) -> OwnInfluence:
@@ -46,9 +46,9 @@ def step_within_units(
     state: State,
     x: Input,
     memory: OwnInfluence,
-    transition: Callable[[Linearisation], Float[Array, "parts parts n"]],
+    transition: Callable[[Linearisation], Float[Array, "parts parts n"]] = lambda linearisation: linearisation.alpha,
 ) -> tuple[State, Pullback, OwnInfluence]:
-    """A step of an influence that stays within each unit; `transition` says how a unit acts on itself."""
+    """A step of an influence that stays within each unit; `transition`: how a unit acts on itself."""
     # Without the barrier XLA evaluates the gate's derivatives again for every entry of J.
     next_state, linearisation = jax.lax.optimization_barrier(cell.linearise(state, x))
     own = transition(linearisation)

@@ -36,4 +36,4 @@ class RFLO(AbstractEstimator):
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence
     ) -> tuple[State, Pullback, OwnInfluence]:
-        return step_within_units(cell, state, x, memory, lambda linearisation: linearisation.alpha)
+        return step_within_units(cell, state, x, memory)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from rtrl._sizes import check_sizes
 from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, masked, recurrent_parameters, recurrent_weights
 from rtrl.estimators._base import AbstractEstimator, check_dense
@@ -39,8 +40,7 @@ class SketchedRTRL(AbstractEstimator):
     rank: int = eqx.field(static=True)
 
     def __check_init__(self):
-        if self.rank < 1:
-            raise ValueError(f"rank: expected an integer of at least 1, got {self.rank}")
+        check_sizes(rank=self.rank)
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Sketch:
         gated = check_dense(self, cell)
@@ -60,9 +60,10 @@ class SketchedRTRL(AbstractEstimator):
         pushed = linearisation.dynamics(recurrent_weights(cell)) @ memory.basis
         immediate = _immediate(cell, linearisation)
         basis, _ = jnp.linalg.qr(_times_own_transpose(pushed, memory.rows, immediate, memory.basis))
+        turned = basis.T @ pushed
         by_unit = basis.reshape(*linearisation.alpha.shape[1:], self.rank)
         rows = jax.tree.map(
-            lambda b, now: jnp.tensordot(basis.T @ pushed, b, 1) + jnp.einsum("kur,kuc->ruc", by_unit, now),
+            lambda b, now: jnp.tensordot(turned, b, 1) + jnp.einsum("kur,kuc->ruc", by_unit, now),
             memory.rows,
             immediate,
         )
@@ -76,10 +77,8 @@ class SketchedRTRL(AbstractEstimator):
 
 
 def _immediate(cell: AbstractGatedCell, linearisation: Linearisation) -> PyTree[Float[Array, "parts n _rest"]]:
-    now = linearisation.immediate()
-    existing = [masked(cell, jax.tree.map(lambda i, k=k: i[k], now)) for k in range(len(linearisation.alpha))]
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *existing)
-    return jax.tree.map(_by_unit, stacked, trailing_axes(existing[0]))
+    now = masked(cell, linearisation.immediate())
+    return jax.tree.map(_by_unit, now, trailing_axes(now))
 
 
 def _times_own_transpose(

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from rtrl._sizes import check_sizes
 from rtrl._types import Input, Memory, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, recurrent_weights
 from rtrl.estimators._base import AbstractEstimator, check_gated
@@ -30,8 +31,7 @@ class SnAp(AbstractEstimator):
     order: int = eqx.field(static=True)
 
     def __check_init__(self):
-        if self.order < 1:
-            raise ValueError(f"order: expected an integer of at least 1, got {self.order}")
+        check_sizes(order=self.order)
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Memory:
         gated = check_gated(self, cell)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from rtrl._sizes import check_sizes
 from rtrl._trained import join, split
 from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import AbstractCell
@@ -36,8 +37,7 @@ class TBPTT(AbstractEstimator):
     horizon: int = eqx.field(static=True)
 
     def __check_init__(self):
-        if self.horizon < 1:
-            raise ValueError(f"horizon: expected an integer of at least 1, got {self.horizon}")
+        check_sizes(horizon=self.horizon)
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Window:
         empty = jax.tree.map(lambda a: jnp.zeros((self.horizon, *a.shape), a.dtype), (state, cell.example_input()))

@@ -1,0 +1,68 @@
+"""Networks that train side by side do what each would do alone."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import optax
+import pytest
+
+import rtrl
+from rtrl.artifact.comparison import STAGE, begin, train, tunable, tune
+
+RATES = np.array([1e-3, 1e-2])
+LEARNER = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), rtrl.RTRL(), tunable(optax.adam))
+
+
+def model_of(key):
+    cell_key, readout_key = jax.random.split(key)
+    return rtrl.Model(rtrl.ElmanCell(1, 3, key=cell_key), eqx.nn.Linear(3, 1, key=readout_key))
+
+
+def stream(networks, steps):
+    xs = np.random.default_rng(0).normal(size=(networks, steps, 1))
+    return xs, np.cos(xs)
+
+
+def alone(key, xs, ys, rates, rest_at=()):
+    """One network by the learner's own steps, with a schedule in place of a rate set from outside."""
+    schedule = lambda count: jax.numpy.asarray(rates)[count]  # noqa: E731
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    learner = rtrl.Learner(LEARNER.loss, rtrl.RTRL(), optimizer)
+    state, losses = learner.init(model_of(jax.random.split(key)[0])), []
+    for first, last in zip((0, *rest_at), (*rest_at, len(xs)), strict=True):
+        state = eqx.tree_at(lambda s: s.stream, state, learner.init(state.model).stream)
+        state, out = learner.run(state, xs[first:last], ys[first:last])
+        losses.append(out.loss)
+    return np.concatenate(losses)
+
+
+def test_each_network_trains_as_if_alone_with_a_falling_rate():
+    keys, (xs, ys) = jax.random.split(jax.random.key(0), 2), stream(2, 3 * STAGE)
+    _, losses = train(LEARNER, model_of, keys, RATES, (xs, ys), 3 * STAGE)
+    fall = np.repeat(0.5 + 0.5 * np.cos(np.pi * np.arange(3) / 3), STAGE)
+    for i, rate in enumerate(RATES):
+        np.testing.assert_allclose(losses[i], alone(keys[i], xs[i], ys[i], rate * fall), rtol=1e-7)
+    assert losses[:, -STAGE:].mean() < losses[:, :STAGE].mean()
+
+
+def test_a_short_stream_starts_again_from_rest():
+    keys, (xs, ys) = jax.random.split(jax.random.key(0), 2), stream(2, 50)
+    _, losses = train(LEARNER, model_of, keys, RATES, (xs, ys), 150)
+    fall = np.repeat(0.5 + 0.5 * np.cos(np.pi * np.arange(3) / 3), 50)
+    for i, rate in enumerate(RATES):
+        expected = alone(keys[i], np.tile(xs[i], (3, 1)), np.tile(ys[i], (3, 1)), rate * fall, rest_at=(50, 100))
+        np.testing.assert_allclose(losses[i], expected, rtol=1e-7)
+
+
+def test_the_same_keys_give_the_same_networks_to_every_learner():
+    keys = jax.random.split(jax.random.key(0), 3)
+    one, other = (begin(rtrl.Learner(LEARNER.loss, e, LEARNER.optimizer), model_of, keys).model
+                  for e in (rtrl.RTRL(), rtrl.UORO()))  # fmt: skip
+    assert eqx.tree_equal(one, other)
+    assert len({float(w) for w in one.cell.weight_hh[:, 0, 0, 0]}) == 3
+
+
+@pytest.mark.parametrize(("rates", "best"), [([1e-6, 1e-2, 1e-5], 1e-2), ([1e-6, np.nan, 1e-5], 1e-5)])
+def test_tuning_finds_the_rate_that_learns_and_never_one_that_breaks(rates, best):
+    keys = jax.random.split(jax.random.key(0), 2)
+    assert tune(LEARNER, model_of, keys, np.array(rates), stream(2, STAGE), STAGE) == best

@@ -9,7 +9,9 @@ from rtrl.cells import ELSTMCell as ELSTMCell
 from rtrl.cells import GRUCell as GRUCell
 from rtrl.cells import LRUCell as LRUCell
 from rtrl.cells import LSTMCell as LSTMCell
+from rtrl.cells import ODECell as ODECell
 from rtrl.cells import RTUCell as RTUCell
+from rtrl.cells import SDECell as SDECell
 from rtrl.cells import StackedCell as StackedCell
 from rtrl.cells import random_mask as random_mask
 from rtrl.estimators import BPTT as BPTT

@@ -87,7 +87,7 @@ def tune(
     rates: Float[np.ndarray, " tried"],
     stream: Stream,
     steps: int,
-) -> np.floating:
+) -> float:
     """The one of `rates` with the lowest loss held out, each tried on the same networks.
 
     Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last. A rate
@@ -98,7 +98,7 @@ def tune(
     last = stream[0][pick, four_fifths:], stream[1][pick, four_fifths:]
     states, _ = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), first, steps)
     losses = np.asarray(held_out_loss(learner, states, last)).reshape(len(rates), -1).mean(axis=1)
-    return rates[np.nan_to_num(losses, nan=np.inf).argmin()]
+    return float(rates[np.nan_to_num(losses, nan=np.inf).argmin()])
 
 
 @eqx.filter_jit

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -19,7 +21,7 @@ def copy_stream(
     traced, so that networks mapped by `vmap` can have words of their own length. Words that grow as a network
     learns make the copy task of Menick et al. (2021), arXiv 2006.07232. Raises `ValueError` if `length` is below 1.
     """
-    if not isinstance(length, jax.core.Tracer) and length < 1:
+    if not isinstance(length, Tracer) and np.any(np.less(length, 1)):
         raise ValueError(f"length: expected an integer of at least 1, got {length}")
     t = jnp.arange(steps)
     shown = t % (2 * length) < length

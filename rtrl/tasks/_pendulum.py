@@ -35,7 +35,7 @@ def pushed_pendulum(
     )
 
     def held(state, push):
-        (state,) = solve(y0=state, args=push).ys
+        state = jnp.asarray(solve(y0=state, args=push).ys)[-1]
         return state, jnp.sin(state[0])
 
     _, angles = jax.lax.scan(held, jnp.zeros(2), pushes)

@@ -1,0 +1,296 @@
+"""Neural ODEs and SDEs as cells: against Diffrax's own solve, closed forms, and backpropagation through a loop."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import rtrl
+
+KEY = jax.random.key(0)
+SOLVERS = [diffrax.Euler(), diffrax.Heun(), diffrax.Midpoint(), diffrax.Tsit5(), diffrax.Dopri5()]
+STOCHASTIC = [diffrax.Euler(), diffrax.EulerHeun(), diffrax.Heun(), diffrax.ItoMilstein(), diffrax.ShARK(),
+              diffrax.SPaRK()]  # fmt: skip
+
+
+def name(value):
+    return type(value).__name__
+
+
+class Field(eqx.Module):
+    """A small network that sees time, state and input."""
+
+    mlp: eqx.nn.MLP
+
+    def __init__(self, key, size=3):
+        self.mlp = eqx.nn.MLP(size + 2, size, 5, 1, jnp.tanh, key=key)
+
+    def __call__(self, t, y, args):
+        return self.mlp(jnp.concatenate([y, args, jnp.reshape(t, 1)]))
+
+
+class Noise(eqx.Module):
+    scale: jax.Array
+    columns: int | None = eqx.field(static=True)
+
+    def __call__(self, t, y, args):
+        diagonal = self.scale * (1.5 + jnp.sin(y))
+        return diagonal if self.columns is None else jnp.outer(diagonal, jnp.cos(self.scale[: self.columns]))
+
+
+def ode(**options):
+    return rtrl.ODECell(Field(KEY), jnp.array([0.1, -0.2, 0.3]), example_args=jnp.zeros(1), **options)
+
+
+def sde(solver, columns=None, **options):
+    diffusion = Noise(jnp.array([0.2, 0.3, 0.4]), columns)
+    return rtrl.SDECell(Field(KEY), diffusion, jnp.array([0.1, -0.2, 0.3]), time_step=0.3, solver=solver,
+                        substeps=2, example_args=jnp.zeros(1), **options)  # fmt: skip
+
+
+def with_readout(cell):
+    return rtrl.Model(cell, eqx.nn.Linear(3, 1, key=jax.random.key(1)))
+
+
+def loss(prediction, y):
+    return jnp.sum((prediction - y) ** 2)
+
+
+def stream(steps=12):
+    return jax.random.normal(jax.random.key(2), (steps, 1)), jnp.sin(jnp.arange(float(steps)))[:, None]
+
+
+def by_diffeqsolve(cell, xs, lengths):
+    """The states, by Diffrax's diffeqsolve with as many equal steps, one observation after another."""
+    state, states = cell.initial_state(), []
+    for x, length in zip(xs, lengths, strict=True):
+        times = jnp.linspace(0.0, length, cell.substeps + 1)
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(cell.vector_field), cell.solver, 0.0, length, None, state, x,
+            stepsize_controller=diffrax.StepTo(times), adjoint=diffrax.RecursiveCheckpointAdjoint(),
+        )  # fmt: skip
+        state = solution.ys[-1]
+        states.append(state)
+    return jnp.stack(states)
+
+
+def agree(one, other, rtol):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=name)
+def test_an_ode_cell_is_diffrax_s_solution_and_rtrl_its_reverse_mode(solver):
+    model, (xs, ys) = with_readout(ode(time_step=0.4, solver=solver, substeps=3)), stream()
+
+    def offline(model):
+        states = by_diffeqsolve(model.cell, xs, np.full(len(xs), 0.4))
+        return sum(loss(model.readout(h), y) for h, y in zip(states, ys, strict=True))
+
+    value, expected = eqx.filter_value_and_grad(offline)(model)
+    found_value, found = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
+    np.testing.assert_allclose(found_value, value, rtol=1e-12)
+    agree(
+        eqx.filter(found.cell.vector_field, eqx.is_array), eqx.filter(expected.cell.vector_field, eqx.is_array), 1e-10
+    )
+    agree(found.readout, expected.readout, 1e-10)
+
+
+def test_irregular_intervals_come_with_the_input():
+    lengths = np.array([0.1, 0.7, 0.02, 1.3])
+    xs = stream(4)[0]
+    cell = ode(time_step=None, substeps=2)
+    predictions = rtrl.Model(cell, eqx.nn.Identity()).predictions((jnp.asarray(lengths), xs))
+    np.testing.assert_allclose(predictions, by_diffeqsolve(cell, xs, lengths), rtol=1e-12)
+
+
+def oscillator(t, y, args):
+    return jnp.stack([y[1], -y[0]])
+
+
+class Decay(eqx.Module):
+    rate: jax.Array
+
+    def __call__(self, t, y, args):
+        return -self.rate * y
+
+
+@pytest.mark.parametrize("options", [{"substeps": 10}, {"controller": diffrax.PIDController(1e-9, 1e-9)}], ids=str)
+def test_the_influence_of_a_linear_ode_has_its_closed_form(options):
+    """h(t) = exp(-kt): dh/dk = -t exp(-kt); over irregular intervals."""
+    cell = rtrl.ODECell(Decay(jnp.array(0.7)), jnp.ones(1), time_step=None, solver=diffrax.Tsit5(), **options)
+    lengths = jnp.array([0.5, 0.1, 0.9])
+    state, memory = cell.initial_state(), rtrl.RTRL().init(cell, cell.initial_state())
+    for length, t in zip(lengths, np.cumsum(lengths), strict=True):
+        state, pullback, memory = rtrl.RTRL().step(cell, state, (length, None), memory)
+        np.testing.assert_allclose(state, np.exp(-0.7 * t), rtol=1e-7)
+        np.testing.assert_allclose(pullback(jnp.ones(1)).vector_field.rate, -t * np.exp(-0.7 * t), rtol=1e-6)
+
+
+def test_the_error_of_each_solver_falls_with_its_order():
+    def error(solver, substeps):
+        cell = rtrl.ODECell(oscillator, jnp.array([1.0, 0.0]), time_step=1.0, solver=solver, substeps=substeps)
+        return float(np.linalg.norm(cell(cell.initial_state(), None) - np.array([np.cos(1), -np.sin(1)])))
+
+    for solver, order in ((diffrax.Euler(), 1), (diffrax.Heun(), 2), (diffrax.Midpoint(), 2), (diffrax.Tsit5(), 5)):
+        assert np.log2(error(solver, 8) / error(solver, 16)) == pytest.approx(order, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    "estimator", [rtrl.RTRL(), rtrl.TBPTT(40)], ids=str
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "make", [lambda: ode(time_step=0.3, substeps=2), lambda: sde(diffrax.EulerHeun())], ids=["ode", "sde"]
+)
+def test_exact_estimators_equal_bptt(make, estimator):
+    model, (xs, ys) = with_readout(make()), stream(20)
+    if isinstance(model.cell, rtrl.SDECell):
+        xs = model.cell.increments(KEY, 20), xs
+    _, expected = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, xs, ys)
+    _, found = rtrl.sequence_gradient(estimator, model, loss, xs, ys)
+    agree(found, expected, 1e-10)
+
+
+@pytest.mark.parametrize("make", [lambda: ode(time_step=0.3), lambda: sde(diffrax.SPaRK())], ids=["ode", "sde"])
+def test_uoro_is_unbiased_on_continuous_cells(make):
+    model, (xs, ys) = with_readout(make()), stream(4)
+    if isinstance(model.cell, rtrl.SDECell):
+        xs = model.cell.increments(KEY, 4), xs
+    _, exact = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
+    one = lambda key: rtrl.sequence_gradient(rtrl.UORO(), model, loss, xs, ys, key=key)[1]  # noqa: E731
+    many = jax.vmap(one)(jax.random.split(KEY, 4096))
+    for estimates, truth in zip(jax.tree.leaves(many), jax.tree.leaves(exact), strict=True):
+        error = estimates.std(axis=0) / np.sqrt(4096)
+        assert (np.abs(estimates.mean(axis=0) - truth) <= 4.5 * error + 1e-12).all()
+
+
+@pytest.mark.parametrize("columns", [None, 1, 2])
+@pytest.mark.parametrize("solver", STOCHASTIC, ids=name)
+def test_an_sde_cell_follows_its_scheme_and_rtrl_is_its_gradient(solver, columns):
+    if isinstance(solver, diffrax.ShARK):  # for additive noise
+        cell = rtrl.SDECell(Field(KEY), lambda t, y, args: 0.3 * jnp.ones((3, columns or 3)), jnp.zeros(3),
+                            time_step=0.3, solver=solver, substeps=2, example_args=jnp.zeros(1))  # fmt: skip
+    else:
+        cell = sde(solver, columns, commutative=True)
+    model, (inputs, ys) = with_readout(cell), stream(6)
+    xs = cell.increments(KEY, 6), inputs
+    _, expected = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, xs, ys)
+    _, found = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
+    agree(found, expected, 1e-10)
+
+
+def by_hand(scheme, cell, ws, inputs):
+    """Published schemes for diagonal noise, substep by substep."""
+    y, dt = np.asarray(cell.initial_state()), cell.time_step / cell.substeps
+    states = []
+    for w_step, x in zip(ws, inputs, strict=True):
+        for i, w in enumerate(w_step):
+            f = lambda t, y, x=x: np.asarray(cell.drift(t, jnp.asarray(y), x))  # noqa: E731
+            g = lambda y: np.asarray(cell.diffusion.scale) * (1.5 + np.sin(y))  # noqa: E731
+            t, mu, sigma = i * dt, f(i * dt, y), g(y)
+            if scheme == "Euler":
+                y = y + mu * dt + sigma * w
+            elif scheme == "ItoMilstein":
+                slope = np.asarray(cell.diffusion.scale) * np.cos(y)
+                y = y + mu * dt + sigma * w + 0.5 * sigma * slope * (w**2 - dt)
+            elif scheme == "EulerHeun":
+                y = y + mu * dt + 0.5 * (sigma + g(y + sigma * w)) * w
+            else:
+                ahead = y + mu * dt + sigma * w
+                y = y + 0.5 * (mu + f(t + dt, ahead)) * dt + 0.5 * (sigma + g(ahead)) * w
+        states.append(y)
+    return np.array(states)
+
+
+@pytest.mark.parametrize("scheme", ["Euler", "ItoMilstein", "EulerHeun", "Heun"])
+def test_sde_schemes_are_the_published_ones(scheme):
+    cell, (inputs, _) = sde(getattr(diffrax, scheme)()), stream(5)
+    ws = np.asarray(cell.increments(KEY, 5))
+    found = rtrl.Model(cell, eqx.nn.Identity()).predictions((ws, inputs))
+    np.testing.assert_allclose(found, by_hand(scheme, cell, ws, inputs), rtol=1e-10)
+
+
+class Reverting(eqx.Module):
+    mean: jax.Array
+    rate: jax.Array
+
+    def __call__(self, t, y, args):
+        return self.rate * (self.mean - y)
+
+
+def test_an_ornstein_uhlenbeck_process_has_its_closed_forms():
+    """Mean θ, variance σ²/2κ (to the scheme's order), and the influence dh/dθ = 1 - (1 - κ Δt)^n on every path."""
+    cell = rtrl.SDECell(Reverting(jnp.array(2.0), jnp.array(1.5)), lambda t, y, args: 0.6 * jnp.ones(1), jnp.zeros(1),
+                        time_step=0.02, solver=diffrax.Euler())  # fmt: skip
+    ws = cell.increments(KEY, 100_000)
+    path = np.asarray(rtrl.Model(cell, eqx.nn.Identity()).predictions((ws, None)))[1000:, 0]
+    assert path.mean() == pytest.approx(2.0, abs=0.04)
+    assert path.var() == pytest.approx(0.36 / (2 * 1.5) / (1 - 1.5 * 0.02 / 2), rel=0.08)
+    state, memory = cell.initial_state(), rtrl.RTRL().init(cell, cell.initial_state())
+    for n in range(1, 8):
+        state, pullback, memory = rtrl.RTRL().step(cell, state, (ws[n], None), memory)
+        np.testing.assert_allclose(pullback(jnp.ones(1)).drift.mean, 1 - (1 - 1.5 * 0.02) ** n, rtol=1e-12)
+
+
+def test_increments_have_the_moments_of_brownian_motion():
+    w = np.asarray(sde(diffrax.EulerHeun(), columns=2).increments(KEY, 20_000))
+    assert w.shape == (20_000, 2, 2)
+    np.testing.assert_allclose(w.var(axis=0), 0.15, rtol=0.05)
+    area = np.asarray(sde(diffrax.SPaRK()).increments(KEY, 20_000)[1])
+    np.testing.assert_allclose(area.var(axis=0), 0.15 / 12, rtol=0.05)
+
+
+def test_a_learner_finds_the_rate_of_a_decay():
+    truth = rtrl.ODECell(Decay(jnp.array(0.5)), jnp.ones(1), time_step=0.1)
+    ys = rtrl.Model(truth, eqx.nn.Identity()).predictions(jnp.zeros(30))
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.adam(0.005))
+    model = rtrl.Model(rtrl.ODECell(Decay(jnp.array(1.5)), jnp.ones(1), time_step=0.1), eqx.nn.Identity())
+    state = learner.init(model)
+    for _ in range(100):
+        state = eqx.tree_at(lambda s: s.stream, state, learner.init(state.model).stream)
+        state, _ = learner.run(state, jnp.zeros(30), ys)
+    assert float(state.model.cell.vector_field.rate) == pytest.approx(0.5, abs=0.02)
+
+
+def test_decreasing_times_and_explosions_are_reported_with_the_last_good_state():
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.0), raise_nonfinite=True)
+    state = learner.init(with_readout(ode(time_step=None)))
+    xs, ys = stream(4)
+    with pytest.raises(rtrl.NonFiniteError, match="at step 2") as error:
+        learner.run(state, (jnp.array([0.1, 0.2, -0.1, 0.3]), xs), ys)
+    assert jnp.isfinite(error.value.state.stream.cell).all()
+    blow_up = rtrl.ODECell(lambda t, y, args: y**3, jnp.ones(3), time_step=1.0, substeps=2)
+    state = learner.init(with_readout(blow_up))
+    with pytest.raises(rtrl.NonFiniteError):
+        learner.run(state, xs, ys)
+
+
+BAD = {
+    "solver: expected an explicit Diffrax solver, got Kvaerno3": lambda: ode(time_step=0.1, solver=diffrax.Kvaerno3()),
+    "solver: expected an explicit Diffrax solver of stochastic .*, got Tsit5": lambda: sde(diffrax.Tsit5()),
+    "time_step: expected a positive number, got 0.0": lambda: ode(time_step=0.0),
+    "substeps: expected an integer of at least 1, got 0": lambda: ode(time_step=0.1, substeps=0),
+    "diffusion: expected commutative noise for ItoMilstein, got 2 Brownian .*commutative=True": lambda: step(
+        sde(diffrax.ItoMilstein(), columns=2)
+    ),
+    r"diffusion: expected shape \(2,\) or \(2, 'm'\), got \(3, 2\)": lambda: step(
+        rtrl.SDECell(oscillator, lambda t, y, args: jnp.ones((3, 2)), jnp.zeros(2), time_step=0.1)
+    ),
+    r"drift: expected shape \(3,\), that of the state, got \(2,\)": lambda: step(
+        rtrl.SDECell(oscillator, lambda t, y, args: jnp.ones(3), jnp.zeros(3), time_step=0.1)
+    ),
+}
+
+
+def step(cell):
+    return cell(cell.initial_state(), cell.example_input())
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_what_is_wrong_is_said_in_one_line(message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}") as error:
+        BAD[message]()
+    assert "\n" not in str(error.value)

@@ -18,7 +18,7 @@ from rtrl.artifact.paths import MEASURED
 NOTEBOOK = "03_cost"
 """Shows the table, which therefore bears its name."""
 
-SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "peer_over", "over_immediate"]
+SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "peer_over", "over_immediate", "over_hand"]
 SHOWN += ["over_layers", "worst_us", "exponent", "memory_exponent", "compile_s", "temporary_over_J"]
 SHOWN += ["gradient_error", "rtrl_error", "target", "met"]
 
@@ -30,6 +30,7 @@ def table(benchmarks) -> pd.DataFrame:
     rows["textbook_over"] = _of_form(rows, "textbook", ["block", "update_every"]) / rows["us"]
     rows["peer_over"] = _of_form(rows, "braintrace SnAp", ["block"]) / rows["us"]
     rows["over_immediate"] = rows["us"] / _of_form(rows, "immediate", ["diagonal"])
+    rows["over_hand"] = rows["us"] / _of_form(rows, "by hand", ["ODECell", "SDECell", "ForwardMode"])
     rows["over_layers"] = _over_layers(rows)
     rows = pd.concat([rows, pd.DataFrame(_exponents(rows))], ignore_index=True)
     for column in ("worst_us", "exponent", "gradient_error", "rtrl_error"):
@@ -110,6 +111,8 @@ def _exponents(rows: pd.DataFrame) -> list[dict]:
 def _targets(row: pd.Series) -> list[tuple[str, str, float]]:
     if row["form"] == "diagonal":
         return [("over_immediate", "<=", 3)]
+    if row["form"] in ("ODECell", "SDECell"):
+        return [("over_hand", "<=", 1.5)]
     if row["cell"] != "ElmanCell":
         return [("over_floor", "<=", 2)] if row["form"] == "block" else []
     speedups = {"block": {128: 8, 256: 12}, "update_every": {128: 25, 256: 40}}.get(row["form"], {})

@@ -1,0 +1,166 @@
+"""Continuous time: sensitivities against reverse mode, closed forms, and the other way of discretising."""
+
+import itertools
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import rtrl
+from rtrl.cells._solve import solver_step
+from rtrl.continuous import SensitivityTerm, StationaryTerm, hitting_time, no_sensitivity, robbins_monro
+
+KEY, START = jax.random.key(0), jnp.array([0.4, -0.3])
+
+
+class Field(eqx.Module):
+    mlp: eqx.nn.MLP
+
+    def __call__(self, t, y, args):
+        return self.mlp(jnp.append(y, t))
+
+
+FIELD = Field(eqx.nn.MLP(3, 2, 4, 1, jnp.tanh, key=KEY))
+SOLVERS = {"euler": (diffrax.Euler(), 1), "midpoint": (diffrax.Midpoint(), 2), "tsit5": (diffrax.Tsit5(), 5)}
+
+
+def sensitivity(solver, steps):
+    """(h, J) at time 1 by diffeqsolve of the extended system."""
+    start = START, no_sensitivity(FIELD, START)
+    term = SensitivityTerm(FIELD, diffrax.ODETerm)
+    solution = diffrax.diffeqsolve(term, solver, 0.0, 1.0, 1 / steps, start, adjoint=diffrax.ForwardMode())
+    h, influence = jax.tree.map(lambda a: a[-1], solution.ys)
+    return h, jax.vmap(lambda j: ravel_pytree(j)[0])(influence)
+
+
+def by_reverse_mode(solver, steps):
+    def final(params):
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(eqx.combine(params, FIELD)), solver, 0.0, 1.0, 1 / steps, START,
+            adjoint=diffrax.RecursiveCheckpointAdjoint(),
+        )  # fmt: skip
+        return solution.ys[-1]
+
+    params = eqx.filter(FIELD, eqx.is_inexact_array)
+    return final(params), jax.vmap(lambda j: ravel_pytree(j)[0])(jax.jacrev(final)(params))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_sensitivity_of_the_same_discretisation_is_reverse_mode_s(name):
+    for found, expected in zip(sensitivity(SOLVERS[name][0], 20), by_reverse_mode(SOLVERS[name][0], 20), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["euler", "midpoint"])
+def test_sensitivities_converge_with_the_order_of_the_solver(name):
+    solver, order = SOLVERS[name]
+    exact = sensitivity(diffrax.Tsit5(), 400)[1]
+    coarse, fine = (np.abs(sensitivity(solver, steps)[1] - exact).max() for steps in (32, 64))
+    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.1)
+
+
+class Noise(eqx.Module):
+    scale: jax.Array
+
+    def __call__(self, t, y, args):
+        return self.scale * (1 + 0.5 * jnp.sin(y))
+
+
+def test_both_ways_agree_for_an_sde_on_the_same_path():
+    """Euler's scheme commutes with differentiation: RTRL through the cell is the sensitivity term's solution."""
+    cell = rtrl.SDECell(FIELD, Noise(jnp.array([0.3, 0.2])), START, time_step=0.1, solver=diffrax.Euler())
+    ws = cell.increments(KEY, 10)
+    times, path = jnp.linspace(0, 1, 11), jnp.concatenate([jnp.zeros((1, 2)), ws[:, 0].cumsum(axis=0)])
+    control = diffrax.LinearInterpolation(times, path)
+
+    def both(cell):
+        diagonal = lambda t, y, args: lineax.DiagonalLinearOperator(cell.diffusion(t, y, args))  # noqa: E731
+        field = lambda t, y, args: cell.drift(0.0, y, args)  # noqa: E731
+        return diffrax.MultiTerm(diffrax.ODETerm(field), diffrax.ControlTerm(diagonal, control))
+
+    term, extended = SensitivityTerm(cell, both), (START, no_sensitivity(cell, START))
+    for begin, end in itertools.pairwise(times):
+        extended = diffrax.Euler().step(term, begin, end, extended, None, None, made_jump=False)[0]
+    h, influence = extended
+    state, memory = START, rtrl.RTRL().init(cell, START)
+    for w in ws:
+        state, pullback, memory = rtrl.RTRL().step(cell, state, (w, None), memory)
+    np.testing.assert_allclose(state, h, rtol=1e-10)
+    for i, v in enumerate(jnp.eye(2)):
+        row = jax.tree.map(lambda j, i=i: j[i], influence)
+        np.testing.assert_allclose(ravel_pytree(pullback(v))[0], ravel_pytree(row)[0], rtol=1e-8, atol=1e-10)
+
+
+class Reverting(eqx.Module):
+    mean: jax.Array
+
+    def __call__(self, t, y, args):
+        return 1.5 * (self.mean - y)
+
+
+def ornstein_uhlenbeck(mean, copies, rate=lambda t: 0.0):
+    """Fits E h² = β; with κ = 1.5 and σ = 0.9 the variance is σ²/2κ = 0.27."""
+    return StationaryTerm(Reverting(jnp.array(mean)), lambda t, y, args: 0.9 * jnp.ones(1), lambda h: h**2,
+                          jnp.array([1.0]), rate, copies)  # fmt: skip
+
+
+def descend(term, particles, steps, dt=0.02):
+    initial = jnp.full((particles, 1), 0.7)
+    increments = term.increments(KEY, steps, dt, initial)
+
+    def step(y, now):
+        i, w = now
+        y = solver_step(diffrax.Euler(), term, i * dt, (i + 1) * dt, y, w)
+        return y, (term.gradient(y)[0].mean, y.params[0].mean)
+
+    return jax.lax.scan(step, term.start(initial), (jnp.arange(steps), increments))[1]
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_one_copy_is_biased_by_its_covariance_and_two_are_not(copies):
+    """∇L = 2 (θ² + v - β) 2θ; one copy adds 2 Cov(h², 2h) = 8 θ v, with v the scheme's stationary variance."""
+    theta, dt = 0.7, 0.02
+    gradients, _ = descend(ornstein_uhlenbeck(theta, copies), 2000, 4000, dt)
+    v = 0.81 / (2 * 1.5) / (1 - 1.5 * dt / 2)
+    expected = 4 * theta * (theta**2 + v - 1) + (8 * theta * v if copies == 1 else 0)
+    blocks = gradients[1000:].reshape(20, -1).mean(axis=1)
+    assert abs(float(blocks.mean()) - expected) < 4 * float(blocks.std()) / 20**0.5 < 0.1
+
+
+def test_two_copies_find_the_parameter_of_a_stationary_law():
+    _, path = descend(ornstein_uhlenbeck(0.3, 2, robbins_monro(2.0, 5.0)), 50, 20_000)
+    v = 0.81 / 3 / (1 - 0.015)
+    assert float(path[-1]) == pytest.approx((1 - v) ** 0.5, abs=0.02)
+
+
+def test_the_time_at_which_a_decay_is_halved():
+    def halved(rate):
+        return hitting_time(lambda t, y, args: -args * y, jnp.ones(1), lambda t, y, args: y[0] - 0.5, 10.0, rate)
+
+    rate = jnp.array(0.8)
+    np.testing.assert_allclose(halved(rate), np.log(2) / 0.8, rtol=1e-7)
+    np.testing.assert_allclose(jax.jacfwd(halved)(rate), -np.log(2) / 0.64, rtol=1e-6)
+    assert np.isnan(halved(jnp.array(0.01)))
+
+
+def test_learning_rates_fall_as_the_theory_asks():
+    assert robbins_monro(2.0, 3.0)(1.0) == 0.5
+    for power in (0.5, 1.1):
+        with pytest.raises(ValueError, match=f"power: expected 1/2 < power <= 1, got {power}"):
+            robbins_monro(1.0, power=power)
+    with pytest.raises(ValueError, match=r"^scale, offset: expected positive numbers, got 0\.0, 1\.0$"):
+        robbins_monro(0.0)
+
+
+def test_a_solver_that_cannot_serve_is_refused():
+    with pytest.raises(TypeError, match=r"^solver: expected Euler\(\)"):
+        ornstein_uhlenbeck(0.3, 2).vf(0.0, None, None)
+    control = diffrax.LinearInterpolation(jnp.arange(2.0), jnp.zeros((2, 2)))
+    term = SensitivityTerm(FIELD, lambda field: diffrax.ControlTerm(field, control))
+    with pytest.raises(TypeError, match=r"^solver: expected Euler\(\).* of a ControlTerm"):
+        term.vf(0.0, (START, no_sensitivity(FIELD, START)), None)

@@ -63,6 +63,12 @@ def stream(steps=12):
     return jax.random.normal(jax.random.key(2), (steps, 1)), jnp.sin(jnp.arange(float(steps)))[:, None]
 
 
+def stream_for(cell, steps):
+    """`stream`, with the noise that an SDE cell takes as input beside it."""
+    xs, ys = stream(steps)
+    return (cell.increments(KEY, steps), xs) if isinstance(cell, rtrl.SDECell) else xs, ys
+
+
 def by_diffeqsolve(cell, xs, lengths):
     """The states, by Diffrax's diffeqsolve with as many equal steps, one observation after another."""
     state, states = cell.initial_state(), []
@@ -139,16 +145,13 @@ def test_the_error_of_each_solver_falls_with_its_order():
         assert np.log2(error(solver, 8) / error(solver, 16)) == pytest.approx(order, abs=0.25)
 
 
-@pytest.mark.parametrize(
-    "estimator", [rtrl.RTRL(), rtrl.TBPTT(40)], ids=str
-)  # fmt: skip
+@pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.TBPTT(40)], ids=str)
 @pytest.mark.parametrize(
     "make", [lambda: ode(time_step=0.3, substeps=2), lambda: sde(diffrax.EulerHeun())], ids=["ode", "sde"]
 )
 def test_exact_estimators_equal_bptt(make, estimator):
-    model, (xs, ys) = with_readout(make()), stream(20)
-    if isinstance(model.cell, rtrl.SDECell):
-        xs = model.cell.increments(KEY, 20), xs
+    model = with_readout(make())
+    xs, ys = stream_for(model.cell, 20)
     _, expected = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, xs, ys)
     _, found = rtrl.sequence_gradient(estimator, model, loss, xs, ys)
     agree(found, expected, 1e-10)
@@ -156,9 +159,8 @@ def test_exact_estimators_equal_bptt(make, estimator):
 
 @pytest.mark.parametrize("make", [lambda: ode(time_step=0.3), lambda: sde(diffrax.SPaRK())], ids=["ode", "sde"])
 def test_uoro_is_unbiased_on_continuous_cells(make):
-    model, (xs, ys) = with_readout(make()), stream(4)
-    if isinstance(model.cell, rtrl.SDECell):
-        xs = model.cell.increments(KEY, 4), xs
+    model = with_readout(make())
+    xs, ys = stream_for(model.cell, 4)
     _, exact = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
     one = lambda key: rtrl.sequence_gradient(rtrl.UORO(), model, loss, xs, ys, key=key)[1]  # noqa: E731
     many = jax.vmap(one)(jax.random.split(KEY, 4096))
@@ -175,8 +177,7 @@ def test_an_sde_cell_follows_its_scheme_and_rtrl_is_its_gradient(solver, columns
                             time_step=0.3, solver=solver, substeps=2, example_args=jnp.zeros(1))  # fmt: skip
     else:
         cell = sde(solver, columns, commutative=True)
-    model, (inputs, ys) = with_readout(cell), stream(6)
-    xs = cell.increments(KEY, 6), inputs
+    model, (xs, ys) = with_readout(cell), stream_for(cell, 6)
     _, expected = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, xs, ys)
     _, found = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
     agree(found, expected, 1e-10)

@@ -9,6 +9,7 @@ from rtrl.cells import ELSTMCell as ELSTMCell
 from rtrl.cells import GRUCell as GRUCell
 from rtrl.cells import LRUCell as LRUCell
 from rtrl.cells import LSTMCell as LSTMCell
+from rtrl.cells import ObserverCell as ObserverCell
 from rtrl.cells import ODECell as ODECell
 from rtrl.cells import RTUCell as RTUCell
 from rtrl.cells import SDECell as SDECell

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree, Shaped
 
+from rtrl.gradient import start
 from rtrl.learner import Learner, LearnerState
 from rtrl.model import Model
 
@@ -17,7 +18,9 @@ STAGE = 500
 
 ModelOf = Callable[[PRNGKeyArray], Model]
 Rates = Float[np.ndarray, " networks"]
-Stream = tuple[Float[np.ndarray | Array, "networks time inputs"], Float[np.ndarray | Array, "networks time outputs"]]
+Stream = tuple[
+    PyTree[Shaped[np.ndarray | Array, "networks time *_"]], PyTree[Shaped[np.ndarray | Array, "networks time *_"]]
+]
 
 
 def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
@@ -57,15 +60,16 @@ def train(
     Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps. A stream shorter than `steps`
     is passed again, each time from the cell's initial state: it is never glued to its own end.
     """
-    states, (xs, ys) = begin(learner, model_of, keys), stream
-    length = min(STAGE, xs.shape[1])
-    passed, losses = xs.shape[1] // length * length, []
+    states, points = begin(learner, model_of, keys), jax.tree.leaves(stream)[0].shape[1]
+    length = min(STAGE, points)
+    passed, losses = points // length * length, []
     for done in range(0, steps, length):
         at = done % passed
         if done and not at:
             states = _from_rest(learner, states, jax.vmap(jax.random.fold_in, (0, None))(keys, done))
         falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
-        states, loss = stage(learner, states, falling, xs[:, at : at + length], ys[:, at : at + length])
+        xs, ys = jax.tree.map(lambda a, at=at: a[:, at : at + length], stream)
+        states, loss = stage(learner, states, falling, xs, ys)
         losses.append(np.asarray(loss))
     return states, np.concatenate(losses, axis=1)
 
@@ -93,9 +97,9 @@ def tune(
     Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last. A rate
     at which a loss was not finite counts as the worst.
     """
-    pick, four_fifths = np.tile(np.arange(len(keys)), len(rates)), stream[0].shape[1] * 4 // 5
-    first = stream[0][pick, :four_fifths], stream[1][pick, :four_fifths]
-    last = stream[0][pick, four_fifths:], stream[1][pick, four_fifths:]
+    pick, four_fifths = np.tile(np.arange(len(keys)), len(rates)), jax.tree.leaves(stream)[0].shape[1] * 4 // 5
+    first = jax.tree.map(lambda a: a[pick, :four_fifths], stream)
+    last = jax.tree.map(lambda a: a[pick, four_fifths:], stream)
     states, _ = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), first, steps)
     losses = np.asarray(held_out_loss(learner, states, last)).reshape(len(rates), -1).mean(axis=1)
     return float(rates[np.nan_to_num(losses, nan=np.inf).argmin()])
@@ -104,6 +108,6 @@ def tune(
 @eqx.filter_jit
 def _from_rest(learner: Learner, states: LearnerState, keys: Key[Array, " networks"]) -> LearnerState:
     def one(state: LearnerState, key: PRNGKeyArray) -> LearnerState:
-        return eqx.tree_at(lambda s: s.stream, state, learner.init(state.model, key=key).stream)
+        return eqx.tree_at(lambda s: s.stream, state, start(learner.estimator, state.model, key))
 
     return jax.vmap(one)(states, keys)

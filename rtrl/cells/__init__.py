@@ -16,6 +16,7 @@ from rtrl.cells._lru import LRUCell as LRUCell
 from rtrl.cells._lstm import LSTMCell as LSTMCell
 from rtrl.cells._mask import Mask as Mask
 from rtrl.cells._mask import random_mask as random_mask
+from rtrl.cells._observer import ObserverCell as ObserverCell
 from rtrl.cells._ode import ODECell as ODECell
 from rtrl.cells._rtu import RTUCell as RTUCell
 from rtrl.cells._sde import SDECell as SDECell

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtrl._sizes import check_sizes
+from rtrl._sizes import check_positive, check_sizes
 from rtrl.cells._gated import AbstractGatedCell, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
@@ -48,8 +48,7 @@ class CTRNNCell(AbstractGatedCell):
         mask: ArrayLike | None = None,
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
-        if not time_step > 0:
-            raise ValueError(f"time_step: expected a positive number, got {time_step}")
+        check_positive(time_step=time_step)
         n, m = hidden_size, input_size
         weight_key, tau_key = jax.random.split(key)
         self.weight_hh, self.weight_ih, self.bias = uniform_weights(weight_key, n, (1, n, n), (1, n, m), (n,))

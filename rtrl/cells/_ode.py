@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from rtrl._sizes import check_sizes
+from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
 from rtrl.cells._base import AbstractCell
@@ -58,7 +58,8 @@ class ODECell(AbstractCell):
         example_args: PyTree = None,
     ):
         check_sizes(substeps=substeps)
-        check_time_step(time_step)
+        if time_step is not None:
+            check_positive(time_step=time_step)
         self.vector_field, self.initial = vector_field, Frozen(jax.tree.map(jnp.asarray, initial))
         self.solver = diffrax.Heun() if solver is None else solver
         self.controller = controller
@@ -109,9 +110,3 @@ class ODECell(AbstractCell):
             throw=False,
         )
         return jax.tree.map(lambda y: y[-1], solution.ys)
-
-
-def check_time_step(time_step: float | None) -> None:
-    """Raises `ValueError` unless it is positive, or `None`."""
-    if time_step is not None and not time_step > 0:
-        raise ValueError(f"time_step: expected a positive number, got {time_step}")

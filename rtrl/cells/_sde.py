@@ -8,16 +8,14 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from rtrl._sizes import check_sizes
+from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
 from rtrl.cells._base import AbstractCell
-from rtrl.cells._ode import check_time_step
-from rtrl.cells._solve import solver_step
+from rtrl.cells._solve import solver_step, stochastic_terms
 
 COMMUTATIVE = diffrax.ItoMilstein, diffrax.StratonovichMilstein
 """Solvers that are right for commutative noise only."""
@@ -67,7 +65,7 @@ class SDECell(AbstractCell):
         example_args: PyTree = None,
     ):
         check_sizes(substeps=substeps)
-        check_time_step(time_step)
+        check_positive(time_step=time_step)
         self.drift, self.diffusion, self.initial = drift, diffusion, Frozen(jnp.asarray(initial))
         self.solver = _differentiable(diffrax.EulerHeun() if solver is None else solver)
         self.time_step, self.substeps, self.commutative = time_step, substeps, commutative
@@ -99,13 +97,9 @@ class SDECell(AbstractCell):
         dt = jnp.asarray(self.time_step / self.substeps, state.dtype)
         for i in range(self.substeps):
             path = _Increment(dt, jax.tree.map(lambda w, i=i: w[i], increments))
-            terms = diffrax.MultiTerm(diffrax.ODETerm(self.drift), diffrax.ControlTerm(self._diffusion, path))
+            terms = stochastic_terms(self.drift, self.diffusion, path)
             state = solver_step(self.solver, terms, i * dt, (i + 1) * dt, state, args)
         return state
-
-    def _diffusion(self, t: Any, y: Float[Array, " n"], args: Any) -> Any:
-        noise = self.diffusion(t, y, args)
-        return lineax.DiagonalLinearOperator(noise) if noise.ndim == 1 else noise
 
     def _check(self, state: Float[Array, " n"], args: Any) -> None:
         drift, noise = (jax.eval_shape(f, 0.0, state, args).shape for f in (self.drift, self.diffusion))

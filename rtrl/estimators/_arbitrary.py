@@ -1,10 +1,11 @@
 """RTRL for a cell of any structure: vector-Jacobian products through the user's own step."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._trained import join
 from rtrl._types import Influence, Input, Params, Pullback, State
@@ -26,15 +27,26 @@ class Arbitrary(AbstractEstimator):
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Influence) -> tuple[State, Pullback, Influence]:
         params = recurrent_parameters(cell)
         advance = real_step(cell, params, state, x)
-        flat_next, vjp, next_state = jax.vjp(advance, real(params), vector(state), has_aux=True)
-        immediate, dynamics = jax.vmap(vjp)(jnp.eye(flat_next.size, dtype=flat_next.dtype))
-        influence = jax.tree.map(lambda i, j: i + jnp.tensordot(dynamics, j, 1).astype(j.dtype), immediate, memory)
+        _, influence, next_state = advance_influence(advance, real(params), vector(state), memory)
 
         def pullback(v: State) -> Params:
             products = jax.tree.map(lambda j: jnp.tensordot(row(v).astype(j.dtype), j, 1), influence)
             return jax.tree.map(jnp.conj, unreal(products, params))
 
         return next_state, pullback, influence
+
+
+def advance_influence(
+    step: Callable, params: Params, state: Float[Array, " states"], influence: Influence
+) -> tuple[Float[Array, " states"], Influence, Any]:
+    r"""What a step gives, $\partial_h f\, J + \partial_\theta f$, and whatever else the step has to say."""
+    value, vjp, aux = jax.vjp(step, params, state, has_aux=True)
+    immediate, dynamics = jax.vmap(vjp)(jnp.eye(value.size, dtype=value.dtype))
+    return (
+        value,
+        jax.tree.map(lambda i, j: i + jnp.tensordot(dynamics, j, 1).astype(j.dtype), immediate, influence),
+        aux,
+    )
 
 
 def real_step(

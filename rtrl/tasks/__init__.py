@@ -3,6 +3,11 @@
 from rtrl.tasks._copy import copy_stream as copy_stream
 from rtrl.tasks._delayed_sum import delayed_sum as delayed_sum
 from rtrl.tasks._delayed_sum import delayed_sum_floor as delayed_sum_floor
+from rtrl.tasks._dynamics import DoubleWell as DoubleWell
+from rtrl.tasks._dynamics import FitzHughNagumo as FitzHughNagumo
+from rtrl.tasks._dynamics import Lorenz as Lorenz
+from rtrl.tasks._dynamics import LotkaVolterra as LotkaVolterra
+from rtrl.tasks._dynamics import Pendulum as Pendulum
 from rtrl.tasks._forecast import one_step_ahead as one_step_ahead
 from rtrl.tasks._influence_balancing import InfluenceBalancingCell as InfluenceBalancingCell
 from rtrl.tasks._influence_balancing import truncated_derivative as truncated_derivative

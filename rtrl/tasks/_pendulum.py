@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-DAMPING, SUBSTEPS = 0.2, 20
+from rtrl._sizes import check_positive
+from rtrl.tasks._dynamics import Pendulum
+
+SUBSTEPS = 20
 
 
 def pushed_pendulum(
@@ -21,12 +24,11 @@ def pushed_pendulum(
     single number that hides the velocity. Solved by Diffrax's Tsit5 with 20 steps an interval. Raises
     `ValueError` unless `interval` is positive.
     """
-    if not interval > 0:
-        raise ValueError(f"interval: expected a positive number of seconds, got {interval}")
+    check_positive(interval=interval)
     pushes = 0.5 * jax.random.normal(key, (steps,))
     solve = functools.partial(
         diffrax.diffeqsolve,
-        diffrax.ODETerm(_acceleration),
+        diffrax.ODETerm(Pendulum()),
         diffrax.Tsit5(),
         t0=0.0,
         t1=interval,
@@ -40,8 +42,3 @@ def pushed_pendulum(
 
     _, angles = jax.lax.scan(held, jnp.zeros(2), pushes)
     return pushes[:, None], angles[:, None]
-
-
-def _acceleration(t, state, push):
-    angle, velocity = state
-    return jnp.stack([velocity, -jnp.sin(angle) - DAMPING * velocity + push])

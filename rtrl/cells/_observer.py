@@ -1,0 +1,59 @@
+"""A cell that is corrected by what was observed."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from rtrl._trained import Frozen
+from rtrl._types import Input
+from rtrl.cells._base import AbstractCell
+
+
+class ObserverCell(AbstractCell):
+    r"""A cell whose state is corrected by the last observation before each step: a filter in innovations form.
+
+    $$\tilde h_{t-1} = h_{t-1} + K\,\big(y_{t-1} - c(h_{t-1})\big), \qquad h_t = f_\theta(\tilde h_{t-1}, x_t)$$
+
+    so that $c(h_t)$ predicts $y_t$ from the observations before it. `cell` is f, of any kind with a state (n,), an
+    `ODECell` for instance; `observe` is c, from (n,) to (m,); the gain K, (n, m), is trained unless `rtrl.Frozen`. Its
+    best value for a linear cell and Gaussian noise is the stationary Kalman gain.
+
+    Input: the pair $(y_{t-1}, x_t)$. An entry of y that is NaN was not observed and corrects nothing. Output: c(h),
+    the prediction. Learning it by `RTRL()` is the recursive prediction error method of Ljung & Söderström (1983),
+    "Theory and practice of recursive identification". Raises `ValueError` if the gain's shape fits neither the state
+    nor the observation.
+    """
+
+    cell: AbstractCell
+    observe: Callable
+    gain: Float[Array, "n m"] | Frozen
+
+    def __init__(self, cell: AbstractCell, observe: Callable, gain: Float[ArrayLike, "n m"] | Frozen):
+        self.cell, self.observe = cell, observe
+        self.gain = gain if isinstance(gain, Frozen) else jnp.asarray(gain)
+        state = cell.initial_state()
+        expected = (*state.shape, *jax.eval_shape(observe, state).shape)
+        if self._gain.shape != expected:
+            raise ValueError(f"gain: expected shape {expected}, by state and observation, got {self._gain.shape}")
+
+    @property
+    def _gain(self) -> Float[Array, "n m"]:
+        return self.gain.value if isinstance(self.gain, Frozen) else self.gain
+
+    def __call__(self, state: Float[Array, " n"], x: Input) -> Float[Array, " n"]:
+        observed, x = x
+        missing = jnp.isnan(observed)
+        innovation = jnp.where(missing, 0, jnp.where(missing, 0, observed) - self.observe(state))
+        return self.cell(state + self._gain @ innovation, x)
+
+    def initial_state(self) -> Float[Array, " n"]:
+        return self.cell.initial_state()
+
+    def output(self, state: Float[Array, " n"]) -> Float[Array, " m"]:
+        return self.observe(state)
+
+    def example_input(self) -> Input:
+        return jnp.zeros_like(self.observe(self.initial_state())), self.cell.example_input()

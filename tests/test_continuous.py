@@ -9,11 +9,20 @@ import jax.numpy as jnp
 import lineax
 import numpy as np
 import pytest
+import scipy.linalg
 from jax.flatten_util import ravel_pytree
 
 import rtrl
 from rtrl.cells._solve import solver_step
-from rtrl.continuous import SensitivityTerm, StationaryTerm, hitting_time, no_sensitivity, robbins_monro
+from rtrl.continuous import (
+    DescentTerm,
+    SensitivityTerm,
+    StationaryTerm,
+    descend,
+    hitting_time,
+    no_sensitivity,
+    robbins_monro,
+)
 
 KEY, START = jax.random.key(0), jnp.array([0.4, -0.3])
 
@@ -56,12 +65,40 @@ def test_the_sensitivity_of_the_same_discretisation_is_reverse_mode_s(name):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+def by_rtrl(solver, steps):
+    """(h, J) at time 1 by RTRL through a cell of one step, whose time never passes 0."""
+    cell = rtrl.ODECell(FIELD, START, time_step=1.0, solver=solver, substeps=steps)
+    state, pullback, _ = rtrl.RTRL().step(cell, START, None, rtrl.RTRL().init(cell, START))
+    return state, jnp.stack([ravel_pytree(pullback(v))[0] for v in jnp.eye(2)])
+
+
+@pytest.mark.parametrize("way", [sensitivity, by_rtrl])
 @pytest.mark.parametrize("name", ["euler", "midpoint"])
-def test_sensitivities_converge_with_the_order_of_the_solver(name):
+def test_both_ways_converge_to_the_other_with_the_order_of_the_solver(name, way):
     solver, order = SOLVERS[name]
-    exact = sensitivity(diffrax.Tsit5(), 400)[1]
-    coarse, fine = (np.abs(sensitivity(solver, steps)[1] - exact).max() for steps in (32, 64))
-    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.1)
+    exact = (by_rtrl if way is sensitivity else sensitivity)(diffrax.Tsit5(), 12)[1]
+    coarse, fine = (np.abs(way(solver, steps)[1] - exact).max() for steps in (16, 32))
+    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.2)
+
+
+class Linear(eqx.Module):
+    matrix: jax.Array
+
+    def __call__(self, t, y, args):
+        return self.matrix @ y
+
+
+def test_sensitivities_of_a_linear_system_are_derivatives_of_the_matrix_exponential():
+    """h(1) = exp(A) h(0); SciPy has the Fréchet derivative of the exponential."""
+    A = np.array([[-0.3, 1.1], [-0.9, 0.2]])
+    cell = rtrl.ODECell(Linear(jnp.asarray(A)), START, time_step=1.0, solver=diffrax.Tsit5(), substeps=50)
+    _, pullback, _ = rtrl.RTRL().step(cell, START, None, rtrl.RTRL().init(cell, START))
+    found = np.stack([pullback(v).vector_field.matrix for v in jnp.eye(2)])
+    for i, j in np.ndindex(2, 2):
+        direction = np.zeros((2, 2))
+        direction[i, j] = 1.0
+        expected = scipy.linalg.expm_frechet(A, direction, compute_expm=False) @ np.asarray(START)
+        np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-8)
 
 
 class Noise(eqx.Module):
@@ -109,15 +146,15 @@ def ornstein_uhlenbeck(mean, copies, rate=lambda t: 0.0):
                           jnp.array([1.0]), rate, copies)  # fmt: skip
 
 
-def descend(term, particles, steps, key=KEY, dt=0.02):
-    """Estimates of the gradient, and the parameter, along the way."""
+def gradients_along(term, particles, steps, key, dt=0.02):
+    """Estimates of the gradient along the way."""
     initial = jnp.full((particles, 1), 0.7)
     increments = term.increments(key, steps, dt, initial)
 
     def step(y, now):
         i, w = now
         y = solver_step(diffrax.Euler(), term, i * dt, (i + 1) * dt, y, w)
-        return y, (term.gradient(y)[0].mean, y.params[0].mean)
+        return y, term.gradient(y)[0].mean
 
     return jax.lax.scan(step, term.start(initial), (jnp.arange(steps), increments))[1]
 
@@ -127,7 +164,7 @@ def descend(term, particles, steps, key=KEY, dt=0.02):
 def test_one_copy_is_biased_by_its_covariance_and_two_are_not(copies, particles):
     """∇L = 2 (θ² + v - β) 2θ; one copy adds 2 Cov(h², 2h) / N = 8 θ v / N, v the scheme's stationary variance."""
     theta, term = 0.7, ornstein_uhlenbeck(0.7, copies)
-    gradients, _ = jax.vmap(lambda key: descend(term, particles, 500, key))(jax.random.split(KEY, 8000))
+    gradients = jax.vmap(lambda key: gradients_along(term, particles, 500, key))(jax.random.split(KEY, 8000))
     v = 0.81 / (2 * 1.5) / (1 - 1.5 * 0.02 / 2)
     expected = 4 * theta * (theta**2 + v - 1) + (8 * theta * v / particles if copies == 1 else 0)
     found = gradients[:, 250:].mean(axis=1)
@@ -135,9 +172,50 @@ def test_one_copy_is_biased_by_its_covariance_and_two_are_not(copies, particles)
 
 
 def test_two_copies_find_the_parameter_of_a_stationary_law():
-    _, path = descend(ornstein_uhlenbeck(0.3, 2, robbins_monro(2.0, 5.0)), 50, 20_000)
+    term = ornstein_uhlenbeck(0.3, 2, robbins_monro(2.0, 5.0))
+    end, path = descend(term, KEY, jnp.full((50, 1), 0.7), steps=20_000, time_step=0.02, every=1000)
     v = 0.81 / 3 / (1 - 0.015)
-    assert float(path[-1]) == pytest.approx((1 - v) ** 0.5, abs=0.02)
+    assert path[0].mean.shape == (20,)
+    assert float(path[0].mean[-1]) == float(end.params[0].mean) == pytest.approx((1 - v) ** 0.5, abs=0.02)
+
+
+def tracking(t, h, args):
+    return jnp.sum((h - jnp.sin(t)) ** 2)
+
+
+def test_descent_is_the_textbook_recursion_of_its_euler_scheme():
+    """θ, h and J by a plain loop, with the derivatives of dh/dt = 1.5 (θ - h) in closed form."""
+    term = DescentTerm(Reverting(jnp.array(0.3)), diffrax.ODETerm, tracking, robbins_monro(2.0))
+    found = diffrax.diffeqsolve(term, diffrax.Euler(), 0.0, 1.0, 0.05, term.start(jnp.array([0.5]))).ys
+    theta, h, j = 0.3, 0.5, 0.0
+    for k in range(20):
+        t = 0.05 * k
+        descent = 2 / (1 + t) * 2 * (h - np.sin(t)) * j
+        theta, h, j = theta - 0.05 * descent, h + 0.05 * 1.5 * (theta - h), j + 0.05 * 1.5 * (1 - j)
+    np.testing.assert_allclose([found[0].mean[0], found[1][0, 0], found[2].mean[0, 0]], [theta, h, j], rtol=1e-12)
+
+
+@pytest.mark.parametrize("noisy", [False, True], ids=["ode", "sde"])
+def test_descent_at_rate_zero_leaves_the_sensitivity_as_it_is(noisy):
+    path = diffrax.LinearInterpolation(jnp.linspace(0, 1, 11), jax.random.normal(KEY, (11, 2)))
+
+    def term_of(field):
+        drift = diffrax.ODETerm(field)
+        noise = diffrax.ControlTerm(lambda t, y, args: lineax.DiagonalLinearOperator(jnp.cos(y)), path)
+        return diffrax.MultiTerm(drift, noise) if noisy else drift
+
+    def solved(term, y):
+        if not noisy:
+            return diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, 1.0, 0.1, y, adjoint=diffrax.ForwardMode()).ys
+        for begin, end in itertools.pairwise(path.ts):
+            y = diffrax.Euler().step(term, begin, end, y, None, None, made_jump=False)[0]
+        return jax.tree.map(lambda a: a[None], y)
+
+    moving, still = DescentTerm(FIELD, term_of, tracking, lambda t: 0.0), SensitivityTerm(FIELD, term_of)
+    both = solved(moving, moving.start(START)), solved(still, (START, no_sensitivity(FIELD, START)))
+    for one, other in zip(*map(jax.tree.leaves, (both[0][1:], both[1])), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+    assert eqx.tree_equal(jax.tree.map(lambda p: p[-1], both[0][0]), eqx.filter(FIELD, eqx.is_inexact_array))
 
 
 def test_the_time_at_which_a_decay_is_halved():
@@ -160,8 +238,9 @@ def test_learning_rates_fall_as_the_theory_asks():
 
 
 def test_a_solver_that_cannot_serve_is_refused():
+    stationary = ornstein_uhlenbeck(0.3, 2)
     with pytest.raises(TypeError, match=r"^solver: expected Euler\(\)"):
-        ornstein_uhlenbeck(0.3, 2).vf(0.0, None, None)
+        stationary.vf(0.0, stationary.start(jnp.ones((2, 1))), None)
     control = diffrax.LinearInterpolation(jnp.arange(2.0), jnp.zeros((2, 2)))
     term = SensitivityTerm(FIELD, lambda field: diffrax.ControlTerm(field, control))
     with pytest.raises(TypeError, match=r"^solver: expected Euler\(\).* of a ControlTerm"):

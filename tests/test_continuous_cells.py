@@ -157,6 +157,16 @@ def test_exact_estimators_equal_bptt(make, estimator):
     agree(found, expected, 1e-10)
 
 
+def test_stacks_of_continuous_cells_are_exact():
+    above = rtrl.ODECell(lambda t, y, args: jnp.tanh(args[:2] - y), jnp.zeros(2), time_step=0.2,
+                         example_args=jnp.zeros(3))  # fmt: skip
+    stack = rtrl.StackedCell([ode(time_step=0.3, substeps=2), above])
+    model, (xs, ys) = rtrl.Model(stack, eqx.nn.Linear(2, 1, key=jax.random.key(1))), stream(20)
+    _, expected = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, xs, ys)
+    _, found = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
+    agree(found, expected, 1e-10)
+
+
 @pytest.mark.parametrize("make", [lambda: ode(time_step=0.3), lambda: sde(diffrax.SPaRK())], ids=["ode", "sde"])
 def test_uoro_is_unbiased_on_continuous_cells(make):
     model = with_readout(make())
@@ -222,6 +232,20 @@ class Reverting(eqx.Module):
         return self.rate * (self.mean - y)
 
 
+class Constant(eqx.Module):
+    scale: jax.Array
+
+    def __call__(self, t, y, args):
+        return self.scale * jnp.ones_like(y)
+
+
+class Growth(eqx.Module):
+    rate: jax.Array
+
+    def __call__(self, t, y, args):
+        return self.rate * y
+
+
 def test_an_ornstein_uhlenbeck_process_has_its_closed_forms():
     """Mean θ, variance σ²/2κ (to the scheme's order), and the influence dh/dθ = 1 - (1 - κ Δt)^n on every path."""
     cell = rtrl.SDECell(Reverting(jnp.array(2.0), jnp.array(1.5)), lambda t, y, args: 0.6 * jnp.ones(1), jnp.zeros(1),
@@ -234,6 +258,70 @@ def test_an_ornstein_uhlenbeck_process_has_its_closed_forms():
     for n in range(1, 8):
         state, pullback, memory = rtrl.RTRL().step(cell, state, (ws[n], None), memory)
         np.testing.assert_allclose(pullback(jnp.ones(1)).drift.mean, 1 - (1 - 1.5 * 0.02) ** n, rtol=1e-12)
+
+
+def test_stationary_moments_and_their_derivatives_have_their_closed_forms():
+    """Of the scheme h' = a h + (1 - a) θ + σ W, a = 1 - κΔt: mean θ, variance v = σ²Δt / (1 - a²), autocovariance
+    v aˢ, which tend to σ²/2κ and (σ²/2κ) exp(-κ s Δt); derivatives from E[h J] over particles, by the influence J.
+    """
+    theta, kappa, sigma, dt, lag, particles = 0.5, 1.5, 0.6, 0.1, 4, 40_000
+    drift = Reverting(jnp.array(theta), jnp.array(kappa))
+    cell = rtrl.SDECell(drift, Constant(jnp.array(sigma)), jnp.zeros(1), time_step=dt, solver=diffrax.Euler())
+
+    def one(key):
+        def step(carry, w):
+            state, memory = carry
+            state, pullback, memory = rtrl.RTRL().step(cell, state, (w, None), memory)
+            gradient = pullback(jnp.ones(1))
+            return (state, memory), (state[0], gradient.drift.rate, gradient.diffusion.scale)
+
+        start = cell.initial_state(), rtrl.RTRL().init(cell, cell.initial_state())
+        return jax.lax.scan(step, start, cell.increments(key, 80))[1]
+
+    h, by_kappa, by_sigma = (np.asarray(a)[:, [-1 - lag, -1]] for a in jax.vmap(one)(jax.random.split(KEY, particles)))
+    a = 1 - kappa * dt
+    v, centred = sigma**2 * dt / (1 - a**2), h - theta
+    slope = sigma**2 * dt / (1 - a**2) ** 2 * 2 * a * -dt  # dv/dκ
+    crossed = lambda j: j[:, 1] * centred[:, 0] + centred[:, 1] * j[:, 0]  # noqa: E731
+    expected = {
+        "mean": (h[:, 1], theta),
+        "variance": (centred[:, 1] ** 2, v),
+        "autocovariance": (centred[:, 0] * centred[:, 1], v * a**lag),
+        "dv/dkappa": (2 * centred[:, 1] * by_kappa[:, 1], slope),
+        "dv/dsigma": (2 * centred[:, 1] * by_sigma[:, 1], 2 * v / sigma),
+        "dc/dkappa": (crossed(by_kappa), slope * a**lag + v * lag * a ** (lag - 1) * -dt),
+        "dc/dsigma": (crossed(by_sigma), 2 * v * a**lag / sigma),
+    }
+    for name, (samples, value) in expected.items():
+        error = samples.std() / particles**0.5
+        assert abs(samples.mean() - value) < 4 * error < 0.06 * abs(value), name
+    assert v == pytest.approx(sigma**2 / (2 * kappa), rel=kappa * dt)
+    assert v * a**lag == pytest.approx(sigma**2 / (2 * kappa) * np.exp(-kappa * lag * dt), rel=kappa * dt)
+
+
+@pytest.mark.parametrize(("solver", "order"), [(diffrax.Euler(), 0.5), (diffrax.ItoMilstein(), 1.0)], ids=str)
+def test_influences_of_geometric_brownian_motion_converge_with_the_strong_order(solver, order):
+    """h(1) = exp(μ - σ²/2 + σW): dh/dμ = h, dh/dσ = (W - σ) h, on every path."""
+    mu, sigma, paths = 0.4, 0.7, 2000
+    fine = jax.random.normal(KEY, (paths, 128)) / 128**0.5
+    w = fine.sum(axis=1)
+    h = np.exp(mu - sigma**2 / 2 + sigma * w)
+    exact = np.stack([h, h, (w - sigma) * h], axis=1)
+
+    def error(steps):
+        cell = rtrl.SDECell(Growth(jnp.array(mu)), Growth(jnp.array(sigma)), jnp.ones(1), time_step=1.0,
+                            solver=solver, substeps=steps)  # fmt: skip
+
+        def one(w):
+            state, pullback, _ = rtrl.RTRL().step(
+                cell, jnp.ones(1), (w[:, None], None), rtrl.RTRL().init(cell, jnp.ones(1))
+            )
+            gradient = pullback(jnp.ones(1))
+            return jnp.stack([state[0], gradient.drift.rate, gradient.diffusion.rate])
+
+        return np.abs(jax.vmap(one)(fine.reshape(paths, steps, -1).sum(axis=-1)) - exact).mean(axis=0)
+
+    np.testing.assert_allclose(np.log2(error(32) / error(128)) / 2, order, atol=0.15)
 
 
 def test_increments_have_the_moments_of_brownian_motion():

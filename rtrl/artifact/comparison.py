@@ -36,7 +36,7 @@ def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) ->
         model_key, signs_key = jax.random.split(key)
         return learner.init(model_of(model_key), key=signs_key)
 
-    return jax.vmap(one)(keys)
+    return eqx.filter_vmap(one)(keys)
 
 
 @eqx.filter_jit
@@ -48,7 +48,7 @@ def stage(
     Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one.
     """
     states = eqx.tree_at(lambda s: s.optimizer[1].hyperparams["learning_rate"], states, jnp.asarray(rates))
-    states, outputs = jax.vmap(learner.run)(states, xs, ys)
+    states, outputs = eqx.filter_vmap(learner.run)(states, xs, ys)
     return states, outputs.loss
 
 
@@ -81,7 +81,7 @@ def held_out_loss(learner: Learner, states: LearnerState, stream: Stream) -> Flo
     def one(state: LearnerState, xs: PyTree, ys: PyTree) -> Array:
         return jax.vmap(learner.loss)(state.model.predictions(xs, state.stream.cell), ys).mean()
 
-    return jax.vmap(one)(states, *stream)
+    return eqx.filter_vmap(one)(states, *stream)
 
 
 def tune(
@@ -110,4 +110,4 @@ def _from_rest(learner: Learner, states: LearnerState, keys: Key[Array, " networ
     def one(state: LearnerState, key: PRNGKeyArray) -> LearnerState:
         return eqx.tree_at(lambda s: s.stream, state, start(learner.estimator, state.model, key))
 
-    return jax.vmap(one)(states, keys)
+    return eqx.filter_vmap(one)(states, keys)

@@ -13,7 +13,7 @@ from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
 from rtrl.cells._base import AbstractCell
-from rtrl.cells._solve import solver_step
+from rtrl.cells._solve import repeated, solver_step
 
 
 class ODECell(AbstractCell):
@@ -85,9 +85,9 @@ class ODECell(AbstractCell):
         if self.controller is not None:
             return self._adaptively(term, self.controller, state, length, args)
         step = length / self.substeps
-        for i in range(self.substeps):
-            state = solver_step(self.solver, term, i * step, (i + 1) * step, state, args)
-        return state
+        return repeated(
+            lambda i, state: solver_step(self.solver, term, i * step, (i + 1) * step, state, args), state, self.substeps
+        )
 
     def _adaptively(
         self,

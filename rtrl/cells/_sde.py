@@ -15,7 +15,7 @@ from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
 from rtrl.cells._base import AbstractCell
-from rtrl.cells._solve import solver_step, stochastic_terms
+from rtrl.cells._solve import repeated, solver_step, stochastic_terms
 
 COMMUTATIVE = diffrax.ItoMilstein, diffrax.StratonovichMilstein
 """Solvers that are right for commutative noise only."""
@@ -95,11 +95,14 @@ class SDECell(AbstractCell):
         increments, args = x
         self._check(state, args)
         dt = jnp.asarray(self.time_step / self.substeps, state.dtype)
-        for i in range(self.substeps):
-            path = _Increment(dt, jax.tree.map(lambda w, i=i: w[i], increments))
-            terms = stochastic_terms(self.drift, self.diffusion, path)
-            state = solver_step(self.solver, terms, i * dt, (i + 1) * dt, state, args)
-        return state
+
+        def step(i: Any, state: State) -> State:
+            terms = stochastic_terms(
+                self.drift, self.diffusion, _Increment(dt, jax.tree.map(lambda w: w[i], increments))
+            )
+            return solver_step(self.solver, terms, i * dt, (i + 1) * dt, state, args)
+
+        return repeated(step, state, self.substeps)
 
     def _check(self, state: Float[Array, " n"], args: Any) -> None:
         drift, noise = (jax.eval_shape(f, 0.0, state, args).shape for f in (self.drift, self.diffusion))

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, PyTree
 
 from rtrl._types import State
 
+UNROLLED = 16
+
 
 def stochastic_terms(drift: Callable, diffusion: Callable, path: Any) -> diffrax.MultiTerm:
     """Drift and diffusion as Diffrax terms; a diffusion of shape (n,) is the diagonal of a matrix."""
@@ -20,6 +22,15 @@ def stochastic_terms(drift: Callable, diffusion: Callable, path: Any) -> diffrax
         return lineax.DiagonalLinearOperator(noise) if noise.ndim == 1 else noise
 
     return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(matrix, path))
+
+
+def repeated(step: Callable[[Any, State], State], state: State, count: int) -> State:
+    """`step(i, state)` for i = 0 … count - 1: few of them written out, which runs faster; many, which compile once."""
+    if count > UNROLLED:
+        return jax.lax.scan(lambda state, i: (step(i, state), None), state, jnp.arange(count))[0]
+    for i in range(count):
+        state = step(i, state)
+    return state
 
 
 def solver_step(solver: diffrax.AbstractSolver, terms: Any, begin: Any, end: Any, state: State, args: PyTree) -> State:

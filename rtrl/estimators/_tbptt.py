@@ -44,9 +44,18 @@ class TBPTT(AbstractEstimator):
         return Window(*empty, filled=Shared(jnp.zeros((), int)))
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Window) -> tuple[State, Pullback, Window]:
+        _check_input(cell, x, memory.inputs)
         states, inputs = jax.tree.map(_append, (memory.states, memory.inputs), (state, x))
         window = Window(states, inputs, Shared(jnp.minimum(memory.filled.value + 1, self.horizon)))
         return cell(state, x), lambda v: _pull_back(cell, window, v), window
+
+
+def _check_input(cell: AbstractCell, x: Input, window: Input) -> None:
+    expected, got = jax.tree.structure(window), jax.tree.structure(x)
+    if expected != got:
+        raise ValueError(
+            f"x: expected an input with the structure of {type(cell).__name__}.example_input(), {expected}, got {got}"
+        )
 
 
 def _append(window: Array, newest: Array) -> Array:

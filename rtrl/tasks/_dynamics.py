@@ -3,13 +3,31 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 
 def parameter(value: float) -> Any:
     """A trained scalar with a default."""
     return eqx.field(default=value, converter=lambda given: jnp.asarray(given, float))
+
+
+class InLogs(eqx.Module):
+    """A vector field with positive parameters, trained through their logarithms: steps of learning are relative."""
+
+    logs: Any
+
+    def __init__(self, vector_field: Any):
+        self.logs = jax.tree.map(jnp.log, vector_field)
+
+    @property
+    def vector_field(self) -> Any:
+        """The vector field itself."""
+        return jax.tree.map(jnp.exp, self.logs)
+
+    def __call__(self, t: Any, y: PyTree, args: Any) -> PyTree:
+        return self.vector_field(t, y, args)
 
 
 class FitzHughNagumo(eqx.Module):

@@ -12,4 +12,4 @@ def pytest_sessionfinish(session, exitstatus):
     table = report.table(benchmarks)
     print("\n\n" + report.text(table))
     if not chosen:
-        print(f"\nwritten: {report.keep(table)}")
+        print("\nwritten:", *report.keep(table))

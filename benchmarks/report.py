@@ -15,8 +15,8 @@ from rtrl.artifact import provenance
 from rtrl.artifact.measured import keep_tables
 from rtrl.artifact.paths import MEASURED
 
-NOTEBOOK = "03_cost"
-"""Shows the table, which therefore bears its name."""
+NOTEBOOKS = {"03_cost": False, "07_neural_ode": True}
+"""Which show the tables, which therefore bear their names; of continuous cells or not."""
 
 SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "peer_over", "over_immediate", "over_hand"]
 SHOWN += ["over_layers", "worst_us", "exponent", "memory_exponent", "compile_s", "temporary_over_J"]
@@ -50,9 +50,13 @@ def text(rows: pd.DataFrame) -> str:
     )
 
 
-def keep(rows: pd.DataFrame) -> Path:
-    """Writes the table into data/measured/ with where, when and how it was measured."""
-    study = f"{NOTEBOOK}_{_device()}"
+def keep(rows: pd.DataFrame) -> list[Path]:
+    """Writes the tables into data/measured/ with where, when and how they were measured."""
+    is_continuous = rows["cell"].str.contains("ODE|SDE")
+    return [_keep(rows[is_continuous == continuous], f"{name}_{_device()}") for name, continuous in NOTEBOOKS.items()]
+
+
+def _keep(rows: pd.DataFrame, study: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{study}_bench.csv")
         rows.to_csv(path, index=False, float_format="%.4g")

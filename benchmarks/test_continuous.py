@@ -112,16 +112,16 @@ def forward_mode(substeps):
     return step
 
 
-def measured(benchmark, cell, form, n, field, run):
-    losses = jax.block_until_ready(run())
+def measured(benchmark, cell, form, n, field, run, steps=STEPS):
+    found = jax.block_until_ready(run())
     benchmark.pedantic(lambda: jax.block_until_ready(run()), rounds=7)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(field, eqx.is_inexact_array)))
     benchmark.extra_info |= {
         "case": f"{cell}-{form}-{n} ({parameters} parameters)", "cell": cell, "form": form, "n": n, "batch": 1,
-        "layers": 1, "update_every": 1, "parameters": parameters, "trained": parameters, "steps": STEPS,
+        "layers": 1, "update_every": 1, "parameters": parameters, "trained": parameters, "steps": steps,
         "floor_us": None,
     }  # fmt: skip
-    return losses
+    return found
 
 
 @pytest.mark.parametrize("case", [PERCEPTRON, *LEAKY], ids=lambda case: f"{case[0]}-{case[1]}")
@@ -157,13 +157,63 @@ def test_an_sde_step(benchmark, form):
     assert jnp.allclose(losses, by_hand(euler, reverse, field, n, inputs, ys)(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("hidden", [1, 8, 64, 512])
-@pytest.mark.parametrize("form", ["forward", "adjoint"])
-def test_a_gradient_of_a_whole_sequence(benchmark, form, hidden):
-    """At frozen parameters: the influence carried forward, against the adjoint through the stored states."""
-    n, (xs, ys) = 8, stream(8)
-    field = field_of("perceptron", n, hidden)
-    model = rtrl.Model(rtrl.ODECell(field, jnp.zeros(n), time_step=TIME_STEP), readout_of(n))
-    estimator = rtrl.RTRL() if form == "forward" else rtrl.BPTT()
-    gradient = eqx.filter_jit(lambda model: rtrl.sequence_gradient(estimator, model, squared_error, xs, ys))
-    measured(benchmark, "ODE sequence", form, n, field, lambda: gradient(model))
+PATH_FORMS = ["RTRL", "BPTT", "ForwardMode", "checkpointed", "backsolve"]
+PATH_SIZES = [(n, hidden) for n in (2, 8, 32) for hidden in (2, 8, 32, 128, 512) if hidden * (2 * n + 1) < 20_000]
+
+
+class Narrow(eqx.Module):
+    """One hidden layer that may have very few units: dy/dt = V tanh(W y + b) - y."""
+
+    W: jax.Array
+    b: jax.Array
+    V: jax.Array
+
+    def __init__(self, n, hidden, key):
+        w_key, b_key, v_key = jax.random.split(key, 3)
+        self.W, self.b = jax.random.normal(w_key, (hidden, n)) / n**0.5, jax.random.normal(b_key, (hidden,))
+        self.V = jax.random.normal(v_key, (n, hidden)) / hidden
+
+    def __call__(self, t, y, x):
+        return self.V @ jnp.tanh(self.W @ y + self.b) - y
+
+
+def summed_square(prediction, target):
+    return jnp.sum(prediction**2)
+
+
+def path_gradient(form, field, n, steps):
+    """The gradient of the squared states along a path of so many Heun steps, at frozen parameters."""
+    if form in ("RTRL", "BPTT"):
+        model = rtrl.Model(rtrl.ODECell(field, jnp.ones(n), time_step=TIME_STEP), eqx.nn.Identity())
+        estimator, nothing = getattr(rtrl, form)(), jnp.zeros(steps)
+        return lambda: rtrl.sequence_gradient(estimator, model, summed_square, nothing, nothing)[1].cell.vector_field
+    adjoint = {
+        "ForwardMode": diffrax.ForwardMode(),
+        "checkpointed": diffrax.RecursiveCheckpointAdjoint(),
+        "backsolve": diffrax.BacksolveAdjoint(),
+    }[form]
+    flat, unravel = jax.flatten_util.ravel_pytree(field)
+
+    def loss(flat):
+        until = TIME_STEP * steps
+        ts = diffrax.SaveAt(ts=jnp.linspace(0, until, steps + 1)[1:])
+        return summed_square(diffrax.diffeqsolve(
+            diffrax.ODETerm(unravel(flat)), diffrax.Heun(), 0.0, until, TIME_STEP, jnp.ones(n), saveat=ts,
+            adjoint=adjoint, max_steps=steps + 2,
+        ).ys, None)  # fmt: skip
+
+    differentiate = jax.jit(jax.jacfwd(loss) if form == "ForwardMode" else jax.grad(loss))
+    return lambda: unravel(differentiate(flat))
+
+
+@pytest.mark.parametrize(("n", "hidden"), PATH_SIZES)
+@pytest.mark.parametrize("form", PATH_FORMS)
+def test_a_gradient_over_a_path(benchmark, form, n, hidden):
+    steps, field = 200, Narrow(n, hidden, jax.random.key(0))
+    if form == "ForwardMode" and hidden * (2 * n + 1) * n > 10_000:
+        pytest.skip("one tangent for each parameter: seconds a gradient")
+    gradient = path_gradient(form, field, n, steps)
+    found = measured(benchmark, "ODE path", form, n, field, gradient, steps)
+    if form != "backsolve":  # which solves the path backwards again, only nearly where it came from
+        for one, other in zip(*map(jax.tree.leaves, (found, path_gradient("BPTT", field, n, steps)())), strict=True):
+            assert jnp.allclose(one, other, rtol=1e-2, atol=1e-3 * jnp.abs(other).max())

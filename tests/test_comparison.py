@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import rtrl
-from rtrl.artifact.comparison import STAGE, begin, train, tunable, tune
+from rtrl.artifact.comparison import STAGE, begin, train, tunable, tune, tune_and_train
 
 RATES = np.array([1e-3, 1e-2])
 LEARNER = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), rtrl.RTRL(), tunable(optax.adam))
@@ -66,3 +66,11 @@ def test_the_same_keys_give_the_same_networks_to_every_learner():
 def test_tuning_finds_the_rate_that_learns_and_never_one_that_breaks(rates, best):
     keys = jax.random.split(jax.random.key(0), 2)
     assert tune(LEARNER, model_of, keys, np.array(rates), stream(2, STAGE), STAGE) == best
+
+
+def test_tuning_and_training_is_one_after_the_other():
+    keys, tuning, scored = jax.random.split(jax.random.key(0), 4), stream(4, STAGE), stream(4, 2 * STAGE)
+    rates = np.array([1e-6, 1e-2])
+    states = tune_and_train(LEARNER, model_of, keys, rates, tuning, scored)
+    expected, _ = train(LEARNER, model_of, keys, np.full(4, 1e-2), scored, 2 * STAGE)
+    assert eqx.tree_equal(states.model, expected.model)

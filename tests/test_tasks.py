@@ -11,7 +11,13 @@ from scipy.integrate import solve_ivp
 
 import rtrl
 from rtrl.tasks import (
+    DoubleWell,
+    FitzHughNagumo,
     InfluenceBalancingCell,
+    InLogs,
+    Lorenz,
+    LotkaVolterra,
+    Pendulum,
     copy_stream,
     delayed_sum,
     delayed_sum_floor,
@@ -160,3 +166,25 @@ def test_a_forecast_uses_nothing_of_what_is_held_out():
 def test_a_forecast_of_nothing_is_refused(series, training, message):
     with pytest.raises(ValueError, match=message):
         one_step_ahead(series, training)
+
+
+def test_parameters_in_logarithms_are_scattered_and_measured_there():
+    truth = InLogs(FitzHughNagumo())
+    wrong = [truth.scattered(key, 0.4) for key in jax.random.split(jax.random.key(0), 200)]
+    errors = np.array([field.relative_error(truth) for field in wrong])
+    assert 0.35 < errors.max() <= 0.4
+    np.testing.assert_allclose(errors.mean(), 0.2, atol=0.02)
+    y, current = jnp.array([0.3, -0.2]), jnp.array(0.5)
+    np.testing.assert_allclose(truth(0.0, y, current), FitzHughNagumo()(0.0, y, current), rtol=1e-12)
+    np.testing.assert_allclose(FitzHughNagumo()(0.0, y, current), [0.3 - 0.009 + 0.2 + 0.5, 0.08 * (0.3 + 0.7 + 0.16)])
+
+
+def test_vector_fields_vanish_where_they_should():
+    lorenz = Lorenz()
+    root = jnp.sqrt(lorenz.beta * (lorenz.rho - 1))
+    np.testing.assert_allclose(lorenz(0.0, jnp.array([root, root, lorenz.rho - 1]), None), 0, atol=1e-12)
+    prey = LotkaVolterra()
+    rest = jnp.log(jnp.array([prey.gamma / prey.delta, prey.alpha]))
+    np.testing.assert_allclose(prey(0.0, rest, None), 0, atol=1e-12)
+    np.testing.assert_allclose(DoubleWell()(0.0, jnp.array([-1.0, 0.0, 1.0, 2.0]), None), [0, 0, 0, -6])
+    np.testing.assert_allclose(Pendulum()(0.0, jnp.array([np.pi / 2, 1.0]), jnp.array(1.2)), [1, 0], atol=1e-12)

@@ -105,6 +105,23 @@ def tune(
     return float(rates[np.nan_to_num(losses, nan=np.inf).argmin()])
 
 
+def tune_and_train(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Float[np.ndarray, " tried"],
+    tuning: Stream,
+    stream: Stream,
+) -> LearnerState:
+    """Fresh networks that have seen their stream once, at the one of `rates` that was best on the tuning streams.
+
+    Tuning is as long as four fifths of a stream, and shares the networks among the rates: as many train then as later.
+    """
+    few, steps = len(keys) // len(rates), jax.tree.leaves(stream)[0].shape[1]
+    rate = tune(learner, model_of, keys[:few], rates, jax.tree.map(lambda a: a[:few], tuning), steps * 4 // 5)
+    return train(learner, model_of, keys, np.full(len(keys), rate, rates.dtype), stream, steps)[0]
+
+
 @eqx.filter_jit
 def _from_rest(learner: Learner, states: LearnerState, keys: Key[Array, " networks"]) -> LearnerState:
     def one(state: LearnerState, key: PRNGKeyArray) -> LearnerState:

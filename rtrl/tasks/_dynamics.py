@@ -5,7 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 
 def parameter(value: float) -> Any:
@@ -25,6 +26,15 @@ class InLogs(eqx.Module):
     def vector_field(self) -> Any:
         """The vector field itself."""
         return jax.tree.map(jnp.exp, self.logs)
+
+    def scattered(self, key: PRNGKeyArray, spread: float) -> "InLogs":
+        r"""The same with wrong parameters, each by a factor of its own between $e^{-s}$ and $e^{s}$ for spread s."""
+        flat, rebuild = ravel_pytree(self)
+        return rebuild(flat + spread * jax.random.uniform(key, flat.shape, flat.dtype, -1, 1))
+
+    def relative_error(self, truth: "InLogs") -> Float[Array, " parameters"]:
+        """How far each parameter is from the true one, in its logarithm: |log(θ / θ*)|."""
+        return jnp.abs(ravel_pytree(self)[0] - ravel_pytree(truth)[0])
 
     def __call__(self, t: Any, y: PyTree, args: Any) -> PyTree:
         return self.vector_field(t, y, args)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rtrl._types import State
 
-UNROLLED = 16
+UNROLLED = 4
 
 
 def stochastic_terms(drift: Callable, diffusion: Callable, path: Any) -> diffrax.MultiTerm:

@@ -39,9 +39,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
 env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
-figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 14 minutes
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 18 minutes
 
-test: $(ENV) ## unit tests, then every notebook against its reference outputs; 30 minutes
+test: $(ENV) ## unit tests, then every notebook against its reference outputs; 35 minutes
 	$(PYTHON) -m pytest -n $(CORES) tests
 	$(PYTHON) -m pytest --nbval --nbval-current-env -n $(CORES) --dist loadfile notebooks
 
@@ -50,16 +50,16 @@ lint: $(ENV) ## formatting, style and types; 1 minute
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pyright --pythonpath $(PYTHON)
 
-bench: $(ENV) ## time per step against floors and targets, into data/measured/; 5 minutes
+bench: $(ENV) ## time per step against floors and targets, into data/measured/; 10 minutes
 	env -u XLA_FLAGS -u OMP_NUM_THREADS $(PYTHON) -m pytest benchmarks --benchmark-only --benchmark-quiet
 
-smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 3 minutes
+smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
 extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes
 
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
-freeze: figures ## execute what is stale and store the outputs in notebooks/; 14 minutes
+freeze: figures ## execute what is stale and store the outputs in notebooks/; 18 minutes
 	@$(PYTHON) -m rtrl.artifact.freeze
 
 paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute

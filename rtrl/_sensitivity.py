@@ -1,7 +1,7 @@
 """Forward sensitivities as Diffrax terms: differentiate, then discretise."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import diffrax
 import jax
@@ -22,8 +22,8 @@ class SensitivityTerm(diffrax.AbstractTerm):
     `term_of(model)` gives the term: an `ODETerm` (dx = dt), a `ControlTerm` (dx = dW) or a `MultiTerm` of both; state
     and sensitivity see the same path. θ are the trained arrays of `model`; h is an array (n,), J has the shape of θ
     behind an axis n and starts as `no_sensitivity(model, h)`. An ODE takes any explicit solver, also in
-    `diffeqsolve`; where there is noise, step with Euler's method (Itô). Raises `TypeError` for noise with a solver
-    that asks for the vector field itself.
+    `diffeqsolve`; where there is noise, step with a solver that needs only products with the increments: Euler's
+    (Itô), Heun's or the midpoint method (Stratonovich). Raises `TypeError` for noise with another solver.
     """
 
     model: PyTree
@@ -33,12 +33,14 @@ class SensitivityTerm(diffrax.AbstractTerm):
     def term(self) -> diffrax.AbstractTerm:
         return self.term_of(self.model)
 
+    @property
+    def terms(self) -> NoReturn:
+        """Solvers that treat drift and noise apart ask for this."""
+        refuse(self.term)
+
     def vf(self, t: Any, y: tuple[Array, Influence], args: PyTree) -> PyTree:
         if not isinstance(self.term, diffrax.ODETerm):
-            raise TypeError(
-                f"solver: expected Euler(), which needs only products with the increments, for the sensitivity of a "
-                f"{type(self.term).__name__}"
-            )
+            refuse(self.term)
         return self._moved(y, lambda term, h: term.vf(t, h, args))
 
     def contr(self, t0: Any, t1: Any, **options: Any) -> PyTree:
@@ -53,6 +55,13 @@ class SensitivityTerm(diffrax.AbstractTerm):
     def _moved(self, y: tuple[Array, Influence], of: Callable) -> tuple[Array, Influence]:
         params, static = split(self.model)
         return lifted(lambda params, h: of(self.term_of(join(params, static)), h), params, *y)
+
+
+def refuse(term: Any) -> NoReturn:
+    raise TypeError(
+        f"solver: expected Euler() or Heun(), which need only products with the increments, for a sensitivity with "
+        f"noise; got one that asks for more of a {type(term).__name__}"
+    )
 
 
 def no_sensitivity(model: PyTree, h: Float[Array, " n"]) -> Influence:
@@ -78,7 +87,7 @@ class DescentTerm(diffrax.AbstractTerm):
       dJ = (\partial_h f\, J + \partial_\theta f)\, dx$$
 
     `model` and `term_of` as in `SensitivityTerm`; `loss(t, h, args)` is a scalar, `rate` is $\alpha_t$. State: the
-    triple that `start(h)` gives. An ODE takes any explicit solver, also in `diffeqsolve`; noise takes Euler's.
+    triple that `start(h)` gives. Solvers as in `SensitivityTerm`.
 
     Sirignano & Spiliopoulos (2017), "Stochastic gradient descent in continuous time", SIAM J. Financial Mathematics
     8(1), for the descent; the sensitivity makes it RTRL. Raises `TypeError` for noise with another solver.
@@ -92,6 +101,11 @@ class DescentTerm(diffrax.AbstractTerm):
     def start(self, h: Float[Array, " n"]) -> tuple[Params, Array, Influence]:
         """The parameters of `model`, a state, and its sensitivity before anything moved."""
         return trained(self.model), h, no_sensitivity(self.model, h)
+
+    @property
+    def terms(self) -> NoReturn:
+        """Solvers that treat drift and noise apart ask for this."""
+        refuse(self.term_of(self.model))
 
     def _sensitivity(self, params: Params) -> SensitivityTerm:
         return SensitivityTerm(join(params, self.model), self.term_of)
@@ -111,4 +125,4 @@ class DescentTerm(diffrax.AbstractTerm):
 
     def _descent(self, t: Any, y: tuple[Params, Array, Influence], args: PyTree) -> Params:
         v = jax.grad(lambda h: self.loss(t, h, args))(y[1])
-        return jax.tree.map(lambda g: -self.rate(t) * g, pulled_back(v, y[2]))
+        return jax.tree.map(lambda g: -self.rate(t) * jnp.conj(g), pulled_back(v, y[2]))

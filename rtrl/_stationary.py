@@ -1,7 +1,7 @@
 """Gradient descent on the stationary law of a stochastic differential equation."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -48,7 +48,11 @@ class StationaryTerm(diffrax.AbstractTerm):
     statistics: Callable
     targets: Float[Array, " k"]
     rate: Callable
-    copies: Literal[1, 2] = eqx.field(static=True, default=2)
+    copies: int = eqx.field(static=True, default=2)
+
+    def __check_init__(self):
+        if self.copies not in (1, 2):
+            raise ValueError(f"copies: expected 1 or 2, got {self.copies}")
 
     def start(self, initial: Float[Array, "particles n"]) -> Particles:
         """The state at time 0, the second copies where the first ones are."""
@@ -83,7 +87,7 @@ class StationaryTerm(diffrax.AbstractTerm):
 
         h, influence = jax.vmap(first)(y.h, y.influence, args[0])
         other = jax.vmap(lambda h, w: moved(y.params, h, w))(y.other, args[1]) if self.copies == 2 else h
-        step = jax.tree.map(lambda g: -self.rate(t) * control * g, self.gradient(y))
+        step = jax.tree.map(lambda g: -self.rate(t) * control * jnp.conj(g), self.gradient(y))
         return Particles(step, h, influence, other)
 
     def gradient(self, y: Particles) -> Params:
@@ -109,16 +113,17 @@ def descend(
     """Euler steps of a `StationaryTerm`: the state at the end, and the parameters after every `every` steps.
 
     Increments are drawn `every` steps at a time, so that memory does not grow with `steps`, which is rounded down
-    to whole stretches. Raises `ValueError` if `every` or `steps` is below 1, or `time_step` is not positive.
+    to whole stretches. Raises `ValueError` if `every` is below 1 or above `steps`, or `time_step` is not positive.
     """
     check_sizes(steps=steps, every=every)
     check_positive(time_step=time_step)
-    solver = diffrax.Euler()
+    if steps < every:
+        raise ValueError(f"steps: expected at least every = {every}, got {steps}")
 
     def step(y: Particles, now: PyTree) -> tuple[Particles, None]:
         count, increments = now
-        t = count * time_step
-        return solver.step(term, t, t + time_step, y, increments, None, made_jump=False)[0], None
+        change = term.vf_prod(count * time_step, y, increments, time_step)
+        return jax.tree.map(jnp.add, y, change), None
 
     def stretch(y: Particles, now: PyTree) -> tuple[Particles, Params]:
         number, key = now

@@ -32,10 +32,12 @@ def robbins_monro(scale: float, offset: float = 1.0, power: float = 1.0) -> Call
 def hitting_time(
     vector_field: Callable, initial: Float[Array, " n"], condition: Callable, until: float, args: PyTree = None
 ) -> Float[Array, ""]:
-    r"""The first time at which `condition(t, y, args)`, a real number, is zero: forward through a Diffrax `Event`.
+    r"""The first time at which `condition(t, y, args)` changes its sign: forward through a Diffrax `Event`.
 
     Its derivatives, by `jax.jvp` or `jax.jacfwd`, are exact:
-    $d\tau/d\theta = -\nabla c \cdot J / (\partial_t c + \nabla c \cdot f)$. NaN if there is no zero before `until`.
+    $d\tau/d\theta = -(\nabla c \cdot J + \partial_\theta c) / (\partial_t c + \nabla c \cdot f)$. Looked for at the
+    ends of the solver's steps, so that a sign that changes twice within one is missed. NaN if there is none before
+    `until`, or in 100,000 steps.
     """
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
@@ -48,6 +50,8 @@ def hitting_time(
         stepsize_controller=diffrax.PIDController(rtol=1e-9, atol=1e-9),
         event=diffrax.Event(lambda t, y, args, **_: condition(t, y, args), optimistix.Newton(1e-9, 1e-9)),
         adjoint=diffrax.ForwardMode(),
+        max_steps=100_000,
+        throw=False,
     )
     found = solution.result == diffrax.RESULTS.event_occurred
     return jnp.where(found, jnp.asarray(solution.ts)[-1], jnp.nan)

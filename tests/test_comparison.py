@@ -71,6 +71,9 @@ def test_tuning_finds_the_rate_that_learns_and_never_one_that_breaks(rates, best
 def test_tuning_and_training_is_one_after_the_other():
     keys, tuning, scored = jax.random.split(jax.random.key(0), 4), stream(4, STAGE), stream(4, 2 * STAGE)
     rates = np.array([1e-6, 1e-2])
-    states = tune_and_train(LEARNER, model_of, keys, rates, tuning, scored)
+    states, rate = tune_and_train(LEARNER, model_of, keys, rates, tuning, scored)
+    assert rate == 1e-2
     expected, _ = train(LEARNER, model_of, keys, np.full(4, 1e-2), scored, 2 * STAGE)
     assert eqx.tree_equal(states.model, expected.model)
+    with pytest.raises(ValueError, match=r"^keys: expected at least one for each of the 2 rates, got 1$"):
+        tune_and_train(LEARNER, model_of, keys[:1], rates, tuning, scored)

@@ -195,6 +195,77 @@ def test_descent_is_the_textbook_recursion_of_its_euler_scheme():
     np.testing.assert_allclose([found[0].mean[0], found[1][0, 0], found[2].mean[0, 0]], [theta, h, j], rtol=1e-12)
 
 
+class Tilted(eqx.Module):
+    """Noise of two Brownian motions, correlated by a trained matrix."""
+
+    matrix: jax.Array
+
+    def __call__(self, t, y, args):
+        return self.matrix * (1 + 0.2 * jnp.sin(y))[:, None]
+
+
+def test_descent_along_a_noisy_path_is_rtrl_s_influence_and_plain_gradient_descent():
+    """With parameters that move, step by step: SDECell and RTRL at the parameters of now give J; θ by hand."""
+    dt, rate = 0.1, 0.3
+    model = FIELD, Tilted(jnp.array([[0.3, 0.1], [-0.2, 0.4]]))
+    ws = dt**0.5 * jax.random.normal(KEY, (6, 2))
+    times, path = jnp.arange(7) * dt, jnp.concatenate([jnp.zeros((1, 2)), ws.cumsum(axis=0)])
+    control = diffrax.LinearInterpolation(times, path)
+    still = lambda field: lambda t, y, args: field(0.0, y, args)  # noqa: E731
+    term_of = lambda m: diffrax.MultiTerm(diffrax.ODETerm(still(m[0])), diffrax.ControlTerm(m[1], control))  # noqa: E731
+    term = DescentTerm(model, term_of, tracking, lambda t: rate)
+    y = term.start(START)
+    for begin, end in itertools.pairwise(times):
+        y = diffrax.Euler().step(term, begin, end, y, None, None, made_jump=False)[0]
+
+    cell = rtrl.SDECell(*model, START, time_step=dt, solver=diffrax.Euler())
+    state, memory = START, rtrl.RTRL().init(cell, START)
+    pullback = lambda v: jax.tree.map(jnp.zeros_like, eqx.filter(cell, eqx.is_inexact_array))  # noqa: E731
+    for i, w in enumerate(ws):
+        gradient = pullback(2 * (state - jnp.sin(i * dt)))
+        state, pullback, memory = rtrl.RTRL().step(cell, state, (w[None], None), memory)
+        moved = jax.tree.map(lambda g: -rate * dt * g, (gradient.drift, gradient.diffusion))
+        cell = eqx.tree_at(
+            lambda c: (c.drift, c.diffusion), cell, eqx.apply_updates((cell.drift, cell.diffusion), moved)
+        )
+    np.testing.assert_allclose(y[1], state, rtol=1e-10)
+    found, expected = ravel_pytree(y[0])[0], ravel_pytree(eqx.filter((cell.drift, cell.diffusion), eqx.is_array))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert np.abs(found - ravel_pytree(eqx.filter(model, eqx.is_array))[0]).max() > 1e-3
+
+
+def test_particles_of_a_stationary_term_carry_rtrl_s_influence():
+    model, initial = (FIELD, Tilted(jnp.array([[0.3, 0.1], [-0.2, 0.4]]))), jnp.stack([START, -START])
+    term = StationaryTerm(*model, lambda h: h, jnp.zeros(2), lambda t: 0.0, 2)
+    y, ws = term.start(initial), term.increments(KEY, 5, 0.1, initial)
+    for w in ws:
+        y = jax.tree.map(jnp.add, y, term.vf_prod(0.0, y, w, 0.1))
+    cell = rtrl.SDECell(*model, START, time_step=0.1, solver=diffrax.Euler())
+    for particle in (0, 1):
+        state, memory = initial[particle], rtrl.RTRL().init(cell, START)
+        for w in ws[:, 0, particle]:
+            state, pullback, memory = rtrl.RTRL().step(cell, state, (w[None], None), memory)
+        np.testing.assert_allclose(y.h[particle], state, rtol=1e-10)
+        for i, v in enumerate(jnp.eye(2)):
+            row = jax.tree.map(lambda j, i=i, particle=particle: j[particle, i], y.influence)
+            np.testing.assert_allclose(ravel_pytree(row)[0], ravel_pytree(pullback(v))[0], rtol=1e-9, atol=1e-12)
+
+
+def test_complex_parameters_descend():
+    class Turned(eqx.Module):
+        z: jax.Array
+
+        def __call__(self, t, y, args):
+            return self.z.imag - y
+
+    term = DescentTerm(
+        Turned(jnp.array(0.0j)), diffrax.ODETerm, lambda t, h, args: jnp.sum((h - 2.0) ** 2), lambda t: 0.5
+    )
+    euler = lambda y, _: (jax.tree.map(lambda a, da: a + 0.05 * da, y, term.vf(0.0, y, None)), None)  # noqa: E731
+    (params, *_), _ = jax.lax.scan(euler, term.start(jnp.zeros(1)), length=1200)
+    assert abs(complex(params.z) - 2j) < 1e-2
+
+
 @pytest.mark.parametrize("noisy", [False, True], ids=["ode", "sde"])
 def test_descent_at_rate_zero_leaves_the_sensitivity_as_it_is(noisy):
     path = diffrax.LinearInterpolation(jnp.linspace(0, 1, 11), jax.random.normal(KEY, (11, 2)))
@@ -238,10 +309,19 @@ def test_learning_rates_fall_as_the_theory_asks():
 
 
 def test_a_solver_that_cannot_serve_is_refused():
+    with pytest.raises(ValueError, match=r"^copies: expected 1 or 2, got 3$"):
+        StationaryTerm(FIELD, FIELD, FIELD, jnp.zeros(1), lambda t: 0.0, 3)
+    with pytest.raises(ValueError, match=r"^steps: expected at least every = 20, got 10$"):
+        descend(ornstein_uhlenbeck(0.3, 2), KEY, jnp.ones((2, 1)), steps=10, time_step=0.1, every=20)
     stationary = ornstein_uhlenbeck(0.3, 2)
     with pytest.raises(TypeError, match=r"^solver: expected Euler\(\)"):
         stationary.vf(0.0, stationary.start(jnp.ones((2, 1))), None)
     control = diffrax.LinearInterpolation(jnp.arange(2.0), jnp.zeros((2, 2)))
-    term = SensitivityTerm(FIELD, lambda field: diffrax.ControlTerm(field, control))
-    with pytest.raises(TypeError, match=r"^solver: expected Euler\(\).* of a ControlTerm"):
-        term.vf(0.0, (START, no_sensitivity(FIELD, START)), None)
+    both = lambda field: diffrax.MultiTerm(diffrax.ODETerm(field), diffrax.ControlTerm(field, control))  # noqa: E731
+    sensitivity, descent = SensitivityTerm(FIELD, both), DescentTerm(FIELD, both, tracking, lambda t: 0.1)
+    for term, y in ((sensitivity, (START, no_sensitivity(FIELD, START))), (descent, descent.start(START))):
+        with pytest.raises(TypeError, match=r"^solver: expected Euler\(\) or Heun\(\).* of a MultiTerm"):
+            term.vf(0.0, y, None)  # the first that Tsit5 and other Runge-Kutta methods of Diffrax ask for
+        for solver in (diffrax.EulerHeun(), diffrax.ItoMilstein()):
+            with pytest.raises(TypeError, match=r"^solver: expected Euler\(\) or Heun\(\).* of a MultiTerm"):
+                solver.step(term, 0.0, 0.1, y, None, (True, None), made_jump=False)

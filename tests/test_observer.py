@@ -96,6 +96,10 @@ def test_simulation_is_diffrax_s_solution():
 def test_what_is_wrong_is_said_in_one_line():
     with pytest.raises(ValueError, match=r"^gain: expected shape \(2, 1\), by state and observation, got \(1, 2\)$"):
         observer(GAIN.T)
+    with pytest.raises(ValueError, match=r"^observe: expected an observation of one array with one axis, got"):
+        rtrl.ObserverCell(observer().cell, lambda h: h[0], GAIN)
+    with pytest.raises(ValueError, match=r"^cell: expected a state of one array with one axis, got"):
+        rtrl.ObserverCell(rtrl.LSTMCell(1, 2, key=KEY), lambda h: h[0], GAIN)
     with pytest.raises(ValueError, match=r"^spacing: expected an integer of at least 1, got 0$"):
         observed(KEY, jnp.zeros((3, 2)), first, 0.1, 0)
     with pytest.raises(ValueError, match=r"^noise: expected a positive number, got 0\.0$"):

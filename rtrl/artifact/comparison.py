@@ -19,7 +19,7 @@ STAGE = 500
 ModelOf = Callable[[PRNGKeyArray], Model]
 Rates = Float[np.ndarray, " networks"]
 Stream = tuple[
-    PyTree[Shaped[np.ndarray | Array, "networks time *_"]], PyTree[Shaped[np.ndarray | Array, "networks time *_"]]
+    PyTree[Shaped[np.ndarray | Array, "networks ..."]], PyTree[Shaped[np.ndarray | Array, "networks time *_"]]
 ]
 
 
@@ -112,14 +112,17 @@ def tune_and_train(
     rates: Float[np.ndarray, " tried"],
     tuning: Stream,
     stream: Stream,
-) -> LearnerState:
-    """Fresh networks that have seen their stream once, at the one of `rates` that was best on the tuning streams.
+) -> tuple[LearnerState, float]:
+    """Fresh networks that have seen their stream once, and the one of `rates` that was best on the tuning streams.
 
-    Tuning is as long as four fifths of a stream, and shares the networks among the rates: as many train then as later.
+    Tuning is as long as four fifths of a stream, and shares the networks among the rates: as many train then as
+    later. Raises `ValueError` if there are fewer networks than rates.
     """
     few, steps = len(keys) // len(rates), jax.tree.leaves(stream)[0].shape[1]
+    if not few:
+        raise ValueError(f"keys: expected at least one for each of the {len(rates)} rates, got {len(keys)}")
     rate = tune(learner, model_of, keys[:few], rates, jax.tree.map(lambda a: a[:few], tuning), steps * 4 // 5)
-    return train(learner, model_of, keys, np.full(len(keys), rate, rates.dtype), stream, steps)[0]
+    return train(learner, model_of, keys, np.full(len(keys), rate, rates.dtype), stream, steps)[0], rate
 
 
 @eqx.filter_jit

@@ -1,6 +1,7 @@
 """A cell that is corrected by what was observed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +20,12 @@ class ObserverCell(AbstractCell):
 
     so that $c(h_t)$ predicts $y_t$ from the observations before it. `cell` is f, of any kind with a state (n,), an
     `ODECell` for instance; `observe` is c, from (n,) to (m,); the gain K, (n, m), is trained unless `rtrl.Frozen`. Its
-    best value for a linear cell and Gaussian noise is the stationary Kalman gain.
+    best value for a linear cell, a linear c and Gaussian noise is the stationary Kalman gain.
 
     Input: the pair $(y_{t-1}, x_t)$. An entry of y that is NaN was not observed and corrects nothing. Output: c(h),
     the prediction. Learning it by `RTRL()` is the recursive prediction error method of Ljung & Söderström (1983),
-    "Theory and practice of recursive identification". Raises `ValueError` if the gain's shape fits neither the state
-    nor the observation.
+    "Theory and practice of recursive identification". Raises `ValueError` if state or observation is not one array
+    with one axis, or the gain's shape is not that of both.
     """
 
     cell: AbstractCell
@@ -34,10 +35,16 @@ class ObserverCell(AbstractCell):
     def __init__(self, cell: AbstractCell, observe: Callable, gain: Float[ArrayLike, "n m"] | Frozen):
         self.cell, self.observe = cell, observe
         self.gain = gain if isinstance(gain, Frozen) else jnp.asarray(gain)
-        state = cell.initial_state()
-        expected = (*state.shape, *jax.eval_shape(observe, state).shape)
+        shape = self._shape_of("cell", "a state", cell.initial_state())
+        expected = (*shape, *self._shape_of("observe", "an observation", jax.eval_shape(observe, cell.initial_state())))
         if self._gain.shape != expected:
             raise ValueError(f"gain: expected shape {expected}, by state and observation, got {self._gain.shape}")
+
+    @staticmethod
+    def _shape_of(name: str, what: str, value: Any) -> tuple[int, ...]:
+        if getattr(value, "ndim", None) != 1:
+            raise ValueError(f"{name}: expected {what} of one array with one axis, got {jax.tree.structure(value)}")
+        return value.shape
 
     @property
     def _gain(self) -> Float[Array, "n m"]:

@@ -1,6 +1,7 @@
 """RTRL in a moving subspace of the state."""
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ from rtrl._types import Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, masked, recurrent_parameters, recurrent_weights
 from rtrl.estimators._base import AbstractEstimator, check_dense
 from rtrl.estimators._real import vector
-from rtrl.estimators._sketched_arbitrary import ArbitrarySketch
+from rtrl.estimators._sketched_arbitrary import ArbitrarySketch, Subspace
 from rtrl.estimators._textbook import trailing_axes
 
 
@@ -58,8 +59,8 @@ class SketchedRTRL(AbstractEstimator):
         )
         return Sketch(jnp.eye(flat.size, self.rank, dtype=flat.dtype), rows)
 
-    def step(self, cell: AbstractCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
-        if not isinstance(cell, AbstractGatedCell):
+    def step(self, cell: Any, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
+        if isinstance(memory, Subspace):
             return ArbitrarySketch(self.rank).step(cell, state, x, memory)
         next_state, linearisation = cell.linearise(state, x)
         pushed = linearisation.dynamics(recurrent_weights(cell)) @ memory.basis

@@ -41,12 +41,14 @@ class ArbitrarySketch(AbstractEstimator):
         def from_the_left(q: Array) -> Params:
             """Ĵᵀ q."""
             immediate, through_state = vjp(q)
-            return jax.tree.map(lambda i, b: i + jnp.tensordot(through_state @ basis, b, 1), immediate, rows)
+            weights = through_state @ basis
+            return jax.tree.map(lambda i, b: i + jnp.tensordot(weights, b, 1).astype(i.dtype), immediate, rows)
 
         def from_the_right(z: Params) -> Array:
             """Ĵ z."""
-            weights = sum(jnp.tensordot(b, a, a.ndim) for b, a in zip(*map(jax.tree.leaves, (rows, z)), strict=True))
-            return jax.jvp(lambda p, s: advance(p, s)[0], (real(params), flat), (z, basis @ weights))[1]
+            products = [jnp.tensordot(b, a, a.ndim) for b, a in zip(*map(jax.tree.leaves, (rows, z)), strict=True)]
+            through_state = basis @ sum(products, jnp.zeros(self.rank)).astype(flat.dtype)
+            return jax.jvp(lambda p, s: advance(p, s)[0], (real(params), flat), (z, through_state))[1]
 
         turned = jax.vmap(lambda q: from_the_right(from_the_left(q)), in_axes=1, out_axes=1)(basis)
         basis_next, _ = jnp.linalg.qr(turned)

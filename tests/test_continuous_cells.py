@@ -136,6 +136,15 @@ def test_the_influence_of_a_linear_ode_has_its_closed_form(options):
         np.testing.assert_allclose(pullback(jnp.ones(1)).vector_field.rate, -t * np.exp(-0.7 * t), rtol=1e-6)
 
 
+def test_a_plain_function_with_its_parameters_is_a_vector_field():
+    """`equinox.Partial` carries the parameters of a function; they are trained like a module's."""
+    decay = lambda rates, t, y, args: -rates["k"] * y  # noqa: E731
+    cell = rtrl.ODECell(eqx.Partial(decay, {"k": jnp.array(0.7)}), jnp.ones(1), time_step=0.5, substeps=50)
+    state, pullback, _ = rtrl.RTRL().step(cell, jnp.ones(1), None, rtrl.RTRL().init(cell, jnp.ones(1)))
+    np.testing.assert_allclose(state, np.exp(-0.35), rtol=1e-4)
+    np.testing.assert_allclose(pullback(jnp.ones(1)).vector_field.args[0]["k"], -0.5 * np.exp(-0.35), rtol=1e-4)
+
+
 def test_the_error_of_each_solver_falls_with_its_order():
     def error(solver, substeps):
         cell = rtrl.ODECell(oscillator, jnp.array([1.0, 0.0]), time_step=1.0, solver=solver, substeps=substeps)

@@ -69,7 +69,7 @@ def test_tuning_finds_the_rate_that_learns_and_never_one_that_breaks(rates, best
 
 
 def test_tuning_and_training_is_one_after_the_other():
-    keys, tuning, scored = jax.random.split(jax.random.key(0), 4), stream(4, STAGE), stream(4, 2 * STAGE)
+    keys, tuning, scored = jax.random.split(jax.random.key(0), 4), stream(4, 2 * STAGE), stream(4, 2 * STAGE)
     rates = np.array([1e-6, 1e-2])
     states, rate = tune_and_train(LEARNER, model_of, keys, rates, tuning, scored)
     assert rate == 1e-2

@@ -76,4 +76,4 @@ def test_tuning_and_training_is_one_after_the_other():
     expected, _ = train(LEARNER, model_of, keys, np.full(4, 1e-2), scored, 2 * STAGE)
     assert eqx.tree_equal(states.model, expected.model)
     with pytest.raises(ValueError, match=r"^keys: expected at least one for each of the 2 rates, got 1$"):
-        tune_and_train(LEARNER, model_of, keys[:1], rates, tuning, scored)
+        tune_and_train(LEARNER, model_of, keys[:1], rates, stream(1, STAGE), stream(1, STAGE))

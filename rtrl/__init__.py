@@ -15,6 +15,8 @@ from rtrl.cells import RTUCell as RTUCell
 from rtrl.cells import SDECell as SDECell
 from rtrl.cells import StackedCell as StackedCell
 from rtrl.cells import random_mask as random_mask
+from rtrl.deploy import export_step as export_step
+from rtrl.deploy import state_arrays as state_arrays
 from rtrl.estimators import BPTT as BPTT
 from rtrl.estimators import KFRTRL as KFRTRL
 from rtrl.estimators import OK as OK
@@ -23,6 +25,7 @@ from rtrl.estimators import RTRL as RTRL
 from rtrl.estimators import TBPTT as TBPTT
 from rtrl.estimators import UORO as UORO
 from rtrl.estimators import AbstractEstimator as AbstractEstimator
+from rtrl.estimators import ChunkedBPTT as ChunkedBPTT
 from rtrl.estimators import EProp as EProp
 from rtrl.estimators import LayerLocalRTRL as LayerLocalRTRL
 from rtrl.estimators import SketchedRTRL as SketchedRTRL

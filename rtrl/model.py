@@ -33,9 +33,5 @@ class Model(eqx.Module):
 
         The stream starts from `state`, or from the cell's initial state.
         """
-
-        def step(state: State, x: Input) -> tuple[State, PyTree]:
-            state = self.cell(state, x)
-            return state, self.predict(state)
-
-        return jax.lax.scan(step, self.cell.initial_state() if state is None else state, xs)[1]
+        states = self.cell.trajectory(self.cell.initial_state() if state is None else state, xs)
+        return jax.vmap(self.predict)(states)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import oracles
 import pytest
-from cells import OscillatorCell, forms, make_model, make_stream, weighted_loss
+from cells import STACKS, OscillatorCell, forms, make_model, make_stream, weighted_loss
 
 import rtrl
 
@@ -117,6 +117,60 @@ def test_a_batch_averages_the_gradients_of_its_streams():
     np.testing.assert_allclose(outputs.loss[-1], value, rtol=1e-12)
     expected = eqx.apply_updates(model, jax.tree.map(jnp.negative, gradient))
     for a, b in zip(jax.tree.leaves(state.model), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", STACKS)
+def test_in_a_window_layers_send_credit_to_each_other(cell):
+    """Backpropagation through the window; before it every layer's input is cut, its own recursion is not."""
+    model, (xs, (targets, _)) = make_model(cell), make_stream(14)
+    ys = (targets, jnp.ones(14))
+    learner = rtrl.Learner(weighted_loss, rtrl.LayerLocalRTRL(), optax.sgd(1.0), update_every=7)
+    part = lambda begin, end: (xs[begin:end], jax.tree.map(lambda y: y[begin:end], ys))  # noqa: E731
+    before, _ = learner.run(learner.init(model), *part(0, 7))
+    before = eqx.tree_at(lambda s: s.model, before, model)  # as if the first update had not been
+    after, outputs = learner.run(before, *part(7, 14))
+
+    def mean_loss(model):
+        held, total = make_model(cell).cell, 0.0
+        state, layers = held.initial_state(), [layer.initial_state() for layer in model.cell.layers]
+        for x in xs[:7]:
+            _, below = held(state, x)
+            arrives = [held.entering(x, below[:k]) for k in range(len(below))]
+            layers = [layer(s, u) for layer, s, u in zip(model.cell.layers, layers, arrives, strict=True)]
+            state = (x, below)
+        state = (xs[6], tuple(layers))
+        for x, y in zip(xs[7:], targets[7:], strict=True):
+            state = model.cell(state, x)
+            total += jnp.sum((model.predict(state) - y) ** 2)
+        return total / 7
+
+    value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(mean_loss))(model)
+    np.testing.assert_allclose(outputs.loss.mean(), value, rtol=1e-12)
+    expected = eqx.apply_updates(model, jax.tree.map(jnp.negative, gradient))
+    for a, b in zip(*(jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (after.model, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["gru", "elstm", "deep residual stack"])
+def test_chunked_backpropagation_stops_where_its_window_begins(cell):
+    model, (xs, (targets, _)) = make_model(cell), make_stream(14)
+    ys = (targets, jnp.ones(14))
+    learner = rtrl.Learner(weighted_loss, rtrl.ChunkedBPTT(), optax.sgd(1.0), update_every=7)
+    middle, _ = learner.run(learner.init(model), xs[:7], jax.tree.map(lambda y: y[:7], ys))
+    after, outputs = learner.run(middle, xs[7:], jax.tree.map(lambda y: y[7:], ys))
+
+    def mean_loss(model):
+        state, total = middle.stream.cell, 0.0
+        for x, y in zip(xs[7:], targets[7:], strict=True):
+            state = model.cell(state, x)
+            total += jnp.sum((model.predict(state) - y) ** 2)
+        return total / 7
+
+    value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(mean_loss))(middle.model)
+    np.testing.assert_allclose(outputs.loss.mean(), value, rtol=1e-12)
+    expected = eqx.apply_updates(middle.model, jax.tree.map(jnp.negative, gradient))
+    for a, b in zip(*(jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (after.model, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 

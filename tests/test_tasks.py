@@ -17,10 +17,12 @@ from rtrl.tasks import (
     InLogs,
     Lorenz,
     LotkaVolterra,
+    OrderBook,
     Pendulum,
     copy_stream,
     delayed_sum,
     delayed_sum_floor,
+    drifting_mimic,
     mimic,
     one_step_ahead,
     pushed_pendulum,
@@ -188,3 +190,77 @@ def test_vector_fields_vanish_where_they_should():
     np.testing.assert_allclose(prey(0.0, rest, None), 0, atol=1e-12)
     np.testing.assert_allclose(DoubleWell()(0.0, jnp.array([-1.0, 0.0, 1.0, 2.0]), None), [0, 0, 0, -6])
     np.testing.assert_allclose(Pendulum()(0.0, jnp.array([np.pi / 2, 1.0]), jnp.array(1.2)), [1, 0], atol=1e-12)
+
+
+def test_a_drifting_teacher_answers_as_whom_it_is_then_and_its_noise_is_the_floor():
+    teachers, noise = (make_model("gru", 1), make_model("gru", 2)), 0.3
+    steps = 4000
+    ramp = jnp.clip((jnp.arange(steps) - 1000) / 2000, 0, 1)
+    xs, ys = drifting_mimic(jax.random.key(0), teachers, ramp, noise)
+    state, errors = teachers[0].cell.initial_state(), []
+    parameters = [jax.tree.leaves(eqx.filter(t, eqx.is_array)) for t in teachers]
+    structure = jax.tree.structure(eqx.filter(teachers[0], eqx.is_array))
+
+    @jax.jit
+    def follow(leaves, h, x):
+        model = eqx.combine(jax.tree.unflatten(structure, leaves), teachers[0])
+        h = model.cell(h, x)
+        return h, model.predict(h)
+
+    for t in range(steps):
+        leaves = [a + float(ramp[t]) * (b - a) for a, b in zip(*parameters, strict=True)]
+        state, answer = follow(leaves, state, xs[t])
+        errors.append(np.asarray(ys[t] - answer))
+    spread = np.concatenate(errors).std()
+    np.testing.assert_allclose(spread, noise, rtol=5 / np.sqrt(2 * 2 * steps))
+    np.testing.assert_allclose(ys[:900] - mimic_of(teachers[0], xs[:900]), errors[:900], atol=1e-12)
+    with pytest.raises(ValueError, match=r"^mixture: expected weights from 0 to 1, got from 0\.0 to 2\.0$"):
+        drifting_mimic(jax.random.key(0), teachers, 2 * ramp, noise)
+    with pytest.raises(ValueError, match=r"^teachers: expected two models with parameters of the same shapes"):
+        drifting_mimic(jax.random.key(0), (teachers[0], make_model("elman")), ramp, noise)
+
+
+def mimic_of(teacher, xs):
+    state, answers = teacher.cell.initial_state(), []
+    for x in xs:
+        state = teacher.cell(state, x)
+        answers.append(teacher.readout(state))
+    return jnp.stack(answers)
+
+
+@pytest.fixture(scope="module")
+def market():
+    book = OrderBook()
+    queues, kinds, moves = map(np.asarray, jax.jit(lambda key: book.events(key, 100_000))(jax.random.key(0)))
+    at = np.flatnonzero(moves)
+    following = np.searchsorted(at, np.arange(len(moves)), side="right")
+    known = following < len(at)
+    return book, queues, kinds, moves, known, moves[at[following[known]]] > 0
+
+
+def test_an_order_book_keeps_its_books(market):
+    book, queues, kinds, moves, *_ = market
+    assert queues.min() == 1
+    assert queues.max() == book.deepest
+    changes = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])[kinds[1:]]
+    expected = np.minimum(queues[:-1] + changes, book.deepest)
+    still = moves[1:] == 0
+    np.testing.assert_array_equal(queues[1:][still], expected[still])
+    np.testing.assert_array_equal(expected[~still].min(axis=1), 0)
+    np.testing.assert_array_equal(moves[1:][~still], np.where(expected[~still][:, 1] == 0, 1, -1))
+    assert abs(moves.mean()) < 0.01  # no drift of the price
+
+
+def test_the_best_guess_is_calibrated_and_better_than_the_queues_alone(market):
+    book, queues, kinds, _, known, up = market
+    best = book.best_guess(queues, kinds)[known]
+    chance = book.next_move_up()
+    np.testing.assert_allclose(chance[0], 1 - chance[1].T, atol=1e-12)  # buyers and sellers may be exchanged
+    bid, ask = queues[known].T - 1
+    alone = chance.mean(axis=0)[bid, ask]
+    entropy = lambda p: -np.log(np.where(up, p, 1 - p)).mean()  # noqa: E731
+    assert entropy(best) < entropy(alone) - 0.1 < np.log(2) - 0.1
+    for low in np.arange(0, 1, 0.1):
+        among = (best >= low) & (best < low + 0.1)
+        blocks = max(1, among.sum() // 30)  # neighbours share the next move
+        assert abs(best[among].mean() - up[among].mean()) < 4 * 0.5 / np.sqrt(blocks)

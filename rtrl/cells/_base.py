@@ -37,6 +37,10 @@ class AbstractCell(eqx.Module):
         """The part of the state that a readout sees; the whole state unless a cell says otherwise."""
         return state
 
+    def trajectory(self, state: State, xs: Input) -> State:
+        """The states after each of several steps; inputs and states have a leading time axis."""
+        return jax.lax.scan(lambda s, x: (self(s, x),) * 2, state, xs)[1]
+
     @property
     def coupling(self) -> Coupling:
         """What the next state of a unit depends on: every unit (`dense`), itself (`diagonal`), the layers below

@@ -77,6 +77,14 @@ class AbstractGatedCell(AbstractCell):
         core = self.recurrent(state)
         return self.assemble(self.gate(core, *self._preactivations(core, x)), x)
 
+    def trajectory(self, state: State, xs: Input) -> State:
+        if self.coupling == "dense":
+            return super().trajectory(state, xs)
+        core = self.recurrent(state)  # without recurrent weights, one matrix product serves all inputs
+        preactivations = jax.vmap(lambda x: self._preactivations(core, x))(xs)
+        _, cores = jax.lax.scan(lambda h, a: (self.gate(h, *a),) * 2, core, preactivations)
+        return jax.vmap(self.assemble)(cores, xs)
+
     def initial_state(self) -> State:
         return jnp.zeros(self.weight_ih.shape[1], self.weight_ih.dtype)
 

@@ -60,6 +60,13 @@ class StackedCell(AbstractCell):
             stream = self.leaving(layer, stream, states[-1])
         return x, tuple(states)
 
+    def trajectory(self, state: State, xs: Input) -> State:
+        states: tuple[State, ...] = ()
+        for layer, old in enumerate(state[1]):
+            arrives = jax.vmap(self.entering)(xs, states)
+            states = (*states, self.layers[layer].trajectory(old, arrives))
+        return xs, states
+
     def initial_state(self) -> State:
         return self.example_input(), tuple(cell.initial_state() for cell in self.layers)
 

@@ -4,6 +4,7 @@ from rtrl.estimators._base import AbstractEstimator as AbstractEstimator
 from rtrl.estimators._base import Shared as Shared
 from rtrl.estimators._base import add as add
 from rtrl.estimators._bptt import BPTT as BPTT
+from rtrl.estimators._chunked import ChunkedBPTT as ChunkedBPTT
 from rtrl.estimators._eprop import EProp as EProp
 from rtrl.estimators._kf_rtrl import KFRTRL as KFRTRL
 from rtrl.estimators._layer_local import LayerLocalRTRL as LayerLocalRTRL

@@ -46,8 +46,7 @@ class AbstractEstimator(eqx.Module):
 
         `cotangents` maps the states of all steps (leading time axis) to (∂ℓ/∂h of each, aux).
         """
-        _, states = jax.lax.scan(lambda s, x: (cell(s, x),) * 2, state, xs)
-        vs, aux = cotangents(states)
+        vs, aux = cotangents(cell.trajectory(state, xs))
 
         def step(carry, at):
             state, memory, total = carry

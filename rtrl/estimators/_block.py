@@ -102,7 +102,7 @@ class Block(AbstractEstimator):
         at_start, visited = jax.lax.scan(
             earlier, jnp.zeros_like(parts[0]), (parts, steps.alpha, steps.betas[0]), reverse=True
         )
-        gradient = masked(cell, add(pull_back(list(at_start), memory.influence), _immediate(steps, visited)))
+        gradient = masked(cell, add(pull_back(list(at_start), memory.influence), immediate_gradient(steps, visited)))
         influence = _fold(memory.influence, steps, recurrent_weights(cell))
         return state, gradient, aux, BlockMemory(influence, memory.steps, memory.weight_hh, memory.filled)
 
@@ -155,7 +155,7 @@ def _pull_back(memory: BlockMemory, v: State) -> Params:
     parts = jnp.stack(jax.tree.leaves(v))
     visited = jnp.zeros((memory.weight_hh.value.shape[0], *parts.shape), parts.dtype)
     at_start, visited = jax.lax.fori_loop(0, filled, earlier, (parts, visited))
-    return add(pull_back(list(at_start), memory.influence), _immediate(memory.steps, visited))
+    return add(pull_back(list(at_start), memory.influence), immediate_gradient(memory.steps, visited))
 
 
 def _before(
@@ -169,8 +169,8 @@ def _before(
     return jnp.einsum("...ki,kli->...li", v, alpha).at[..., 0, :].add(through_weights)
 
 
-def _immediate(steps: Linearisation, visited: Float[Array, "steps parts n"]) -> Params:
-    """Σ v_r I_r over the steps of a block."""
+def immediate_gradient(steps: Linearisation, visited: Float[Array, "steps parts n"]) -> Params:
+    """Σ v_r I_r over several steps, from the cotangent v_r of each one's state."""
     weights = [
         jnp.einsum("rgi,rj->gij", jnp.einsum("rki,rkgi->rgi", visited, beta), z)
         for beta, z in zip(steps.betas, steps.factors, strict=True)

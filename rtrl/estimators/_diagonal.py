@@ -6,11 +6,12 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from rtrl._types import Influence, Input, Params, Pullback, State
+from rtrl._types import Cotangents, Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractGatedCell, Linearisation, masked, recurrent_parameters
-from rtrl.estimators._base import AbstractEstimator
+from rtrl.estimators._base import AbstractEstimator, add
+from rtrl.estimators._block import immediate_gradient
 from rtrl.estimators._textbook import trailing_axes
 
 OwnInfluence: TypeAlias = tuple[Influence, ...]
@@ -33,6 +34,28 @@ class Diagonal(AbstractEstimator):
         self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence
     ) -> tuple[State, Pullback, OwnInfluence]:
         return step_within_units(cell, state, x, memory)
+
+    def window(
+        self,
+        cell: AbstractGatedCell,
+        state: State,
+        xs: Input,
+        memory: OwnInfluence,
+        cotangents: Cotangents,
+    ) -> tuple[State, Params, PyTree, OwnInfluence]:
+        r"""All steps at the same parameters: as in the block form, J is read and folded once for all of them.
+
+        $$\sum_s \frac{d\ell_s}{d\theta} = \sum_r v_r I_r + v_0 J_0, \qquad
+          J_0 \leftarrow \Phi_0 J_0 + \sum_r \Phi_r I_r, \quad \Phi_r = \alpha_S \cdots \alpha_{r+1}$$
+        """
+        states = cell.trajectory(state, xs)
+        before = jax.tree.map(lambda s, after: jnp.concatenate([s[None], after[:-1]]), state, states)
+        _, steps = jax.vmap(cell.linearise)(before, xs)
+        vs, aux = cotangents(states)
+        parts = jnp.stack(jax.tree.leaves(jax.vmap(cell.recurrent)(vs)), axis=1)
+        at_start, visited = _sweep(jnp.zeros_like(parts[0])[None], parts[:, None], steps.alpha)
+        gradient = add(immediate_gradient(steps, visited[:, 0]), _weigh(at_start[0], memory))
+        return jax.tree.map(lambda s: s[-1], states), gradient, aux, _fold(memory, steps)
 
 
 def no_own_influence(cell: AbstractGatedCell, state: State) -> OwnInfluence:
@@ -60,6 +83,30 @@ def step_within_units(
         return masked(cell, _weigh(jnp.stack(jax.tree.leaves(cell.recurrent(v))), influence))
 
     return next_state, pullback, influence
+
+
+def _fold(memory: OwnInfluence, steps: Linearisation) -> OwnInfluence:
+    """J after several steps from J before them."""
+    n_parts, n = steps.alpha.shape[-2:]
+    identity = jnp.broadcast_to(jnp.eye(n_parts, dtype=steps.alpha.dtype)[..., None], (n_parts, n_parts, n))
+    nothing = jnp.zeros((steps.alpha.shape[0], *identity.shape), identity.dtype)
+    phi, suffixes = _sweep(identity, nothing, steps.alpha)
+    return tuple(add(_weigh(phi[k], memory), immediate_gradient(steps, suffixes[:, k])) for k in range(n_parts))
+
+
+def _sweep(
+    v: Float[Array, "rows parts n"],
+    arriving: Float[Array, "steps rows parts n"],
+    alpha: Float[Array, "steps parts parts n"],
+) -> tuple[Float[Array, "rows parts n"], Float[Array, "steps rows parts n"]]:
+    """Cotangents back through several steps: what reaches the state before them, and the state after each."""
+
+    def earlier(v, step):
+        v_here, alpha = step
+        v = v + v_here
+        return jnp.einsum("rki,kli->rli", v, alpha), v
+
+    return jax.lax.scan(earlier, v, (arriving, alpha), reverse=True)
 
 
 def _weigh(per_unit: Float[Array, "parts n"], influence: tuple[Influence, ...]) -> Params:

@@ -3,6 +3,7 @@
 from rtrl.tasks._copy import copy_stream as copy_stream
 from rtrl.tasks._delayed_sum import delayed_sum as delayed_sum
 from rtrl.tasks._delayed_sum import delayed_sum_floor as delayed_sum_floor
+from rtrl.tasks._drift import drifting_mimic as drifting_mimic
 from rtrl.tasks._dynamics import DoubleWell as DoubleWell
 from rtrl.tasks._dynamics import FitzHughNagumo as FitzHughNagumo
 from rtrl.tasks._dynamics import InLogs as InLogs
@@ -16,4 +17,5 @@ from rtrl.tasks._mimic import mimic as mimic
 from rtrl.tasks._observed import observed as observed
 from rtrl.tasks._observed import observed_error as observed_error
 from rtrl.tasks._observed import simulated as simulated
+from rtrl.tasks._order_book import OrderBook as OrderBook
 from rtrl.tasks._pendulum import pushed_pendulum as pushed_pendulum

@@ -18,9 +18,7 @@ STAGE = 500
 
 ModelOf = Callable[[PRNGKeyArray], Model]
 Rates = Float[np.ndarray, " networks"]
-Stream = tuple[
-    PyTree[Shaped[np.ndarray | Array, "networks ..."]], PyTree[Shaped[np.ndarray | Array, "networks time *_"]]
-]
+Stream = tuple[PyTree[Shaped[np.ndarray | Array, "networks ..."]], PyTree[Shaped[np.ndarray | Array, "networks ..."]]]
 
 
 def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
@@ -123,6 +121,28 @@ def tune_and_train(
         raise ValueError(f"keys: expected at least one for each of the {len(rates)} rates, got {len(keys)}")
     rate = tune(learner, model_of, keys[:few], rates, jax.tree.map(lambda a: a[:few], tuning), steps * 4 // 5)
     return train(learner, model_of, keys, np.full(len(keys), rate, rates.dtype), stream, steps)[0], rate
+
+
+def prequential(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Float[np.ndarray, " tried"],
+    tuning: Stream,
+    stream: Stream,
+) -> tuple[LearnerState, Float[np.ndarray, "networks steps"], float]:
+    """Networks that learn at a constant rate and never stop: their states, every step's loss before its update, the rate.
+
+    The rate is the one of `rates` with the lowest mean loss over the whole of the tuning streams, which all networks
+    share; a rate at which a loss was not finite counts as the worst.
+    """
+    pick = np.tile(np.arange(len(keys)), len(rates))
+    states = begin(learner, model_of, keys[pick])
+    _, tried = stage(learner, states, np.repeat(rates, len(keys)), *jax.tree.map(lambda a: a[pick], tuning))
+    scores = np.asarray(tried).mean(axis=1).reshape(len(rates), -1).mean(axis=1)
+    rate = float(rates[np.nan_to_num(scores, nan=np.inf).argmin()])
+    states, losses = stage(learner, begin(learner, model_of, keys), np.full(len(keys), rate, rates.dtype), *stream)
+    return states, np.asarray(losses), rate
 
 
 @eqx.filter_jit

@@ -131,7 +131,7 @@ def prequential(
     tuning: Stream,
     stream: Stream,
 ) -> tuple[LearnerState, Float[np.ndarray, "networks steps"], float]:
-    """Networks that learn at a constant rate and never stop: their states, every step's loss before its update, the rate.
+    """Networks that learn at a constant rate and never stop: their states, the loss before each update, the rate.
 
     The rate is the one of `rates` with the lowest mean loss over the whole of the tuning streams, which all networks
     share; a rate at which a loss was not finite counts as the worst.

@@ -18,3 +18,4 @@ from rtrl.data._stream import check_series as check_series
 from rtrl.data._stream import chunks as chunks
 from rtrl.data._text import king_james as king_james
 from rtrl.data._text import python_topics as python_topics
+from rtrl.data._vocabulary import Vocabulary as Vocabulary

@@ -195,7 +195,7 @@ def test_vector_fields_vanish_where_they_should():
 def test_a_drifting_teacher_answers_as_whom_it_is_then_and_its_noise_is_the_floor():
     teachers, noise = (make_model("gru", 1), make_model("gru", 2)), 0.3
     steps = 4000
-    ramp = jnp.clip((jnp.arange(steps) - 1000) / 2000, 0, 1)
+    ramp = np.clip((np.arange(steps) - 1000) / 2000, 0, 1)
     xs, ys = drifting_mimic(jax.random.key(0), teachers, ramp, noise)
     state, errors = teachers[0].cell.initial_state(), []
     parameters = [jax.tree.leaves(eqx.filter(t, eqx.is_array)) for t in teachers]

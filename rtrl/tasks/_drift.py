@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._trained import join, split
@@ -9,7 +10,7 @@ from rtrl.model import Model
 
 
 def drifting_mimic(
-    key: PRNGKeyArray, teachers: tuple[Model, Model], mixture: Float[Array, " time"], noise: float
+    key: PRNGKeyArray, teachers: tuple[Model, Model], mixture: Float[np.ndarray, " time"], noise: float
 ) -> tuple[Float[Array, "time m"], Float[Array, "time p"]]:
     r"""White noise, and the noisy answers of a teacher that turns into another one.
 
@@ -36,5 +37,5 @@ def drifting_mimic(
         state = model.cell(state, x)
         return state, model.predict(state)
 
-    _, answers = jax.lax.scan(step, teachers[0].cell.initial_state(), (xs, mixture.astype(xs.dtype)))
+    _, answers = jax.lax.scan(step, teachers[0].cell.initial_state(), (xs, jnp.asarray(mixture, xs.dtype)))
     return xs, answers + noise * jax.random.normal(noise_key, answers.shape, answers.dtype)

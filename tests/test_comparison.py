@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import rtrl
-from rtrl.artifact.comparison import STAGE, begin, train, tunable, tune, tune_and_train
+from rtrl.artifact.comparison import STAGE, begin, prequential, train, tunable, tune, tune_and_train
 
 RATES = np.array([1e-3, 1e-2])
 LEARNER = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), rtrl.RTRL(), tunable(optax.adam))
@@ -77,3 +77,14 @@ def test_tuning_and_training_is_one_after_the_other():
     assert eqx.tree_equal(states.model, expected.model)
     with pytest.raises(ValueError, match=r"^keys: expected at least one for each of the 2 rates, got 1$"):
         tune_and_train(LEARNER, model_of, keys[:1], rates, stream(1, STAGE), stream(1, STAGE))
+
+
+def test_networks_that_never_stop_are_charged_before_they_learn_at_the_rate_that_was_best():
+    keys, tuning, scored = jax.random.split(jax.random.key(0), 3), stream(2, 400), stream(3, 60)
+    states, losses, rate = prequential(LEARNER, model_of, keys, np.array([1e-6, 1e-2, np.nan]), tuning, scored)
+    assert rate == 1e-2
+    for i, key in enumerate(keys):
+        np.testing.assert_allclose(losses[i], alone(key, scored[0][i], scored[1][i], np.full(60, 1e-2)), rtol=1e-7)
+    assert states.model.cell.weight_hh.shape[0] == 3
+    with pytest.raises(ValueError, match=r"^keys: expected at least one for each of the 2 tuning streams, got 1$"):
+        prequential(LEARNER, model_of, keys[:1], RATES, tuning, stream(1, 60))

@@ -128,17 +128,21 @@ def prequential(
     model_of: ModelOf,
     keys: Key[Array, " networks"],
     rates: Float[np.ndarray, " tried"],
-    tuning: Stream,
+    tuning: tuple[PyTree, PyTree],
     stream: Stream,
 ) -> tuple[LearnerState, Float[np.ndarray, "networks steps"], float]:
     """Networks that learn at a constant rate and never stop: their states, the loss before each update, the rate.
 
-    The rate is the one of `rates` with the lowest mean loss over the whole of the tuning streams, which all networks
-    share; a rate at which a loss was not finite counts as the worst.
+    The rate is the one of `rates` with the lowest mean loss over the whole of the tuning streams, on which the first
+    of the networks are tried; a rate at which a loss was not finite counts as the worst. Raises `ValueError` if
+    there are more tuning streams than networks.
     """
-    pick = np.tile(np.arange(len(keys)), len(rates))
+    few = jax.tree.leaves(tuning)[0].shape[0]
+    if few > len(keys):
+        raise ValueError(f"keys: expected at least one for each of the {few} tuning streams, got {len(keys)}")
+    pick = np.tile(np.arange(few), len(rates))
     states = begin(learner, model_of, keys[pick])
-    _, tried = stage(learner, states, np.repeat(rates, len(keys)), *jax.tree.map(lambda a: a[pick], tuning))
+    _, tried = stage(learner, states, np.repeat(rates, few), *jax.tree.map(lambda a: a[pick], tuning))
     scores = np.asarray(tried).mean(axis=1).reshape(len(rates), -1).mean(axis=1)
     rate = float(rates[np.nan_to_num(scores, nan=np.inf).argmin()])
     states, losses = stage(learner, begin(learner, model_of, keys), np.full(len(keys), rate, rates.dtype), *stream)

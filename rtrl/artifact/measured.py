@@ -44,11 +44,10 @@ def keep_tables(study: str, tables: Sequence[Path], command: str, **more: Any) -
 
 
 def read_measured(study: str, name: str) -> tuple[pd.DataFrame, dict]:
-    """A kept table and its record; both empty if the study has never been run."""
-    if not _record(study).is_file():
-        return pd.DataFrame(), {}
-    record = json.loads(_record(study).read_text(encoding="utf-8"))
-    return pd.read_csv(ROOT / MEASURED / f"{study}_{name}.csv"), record
+    """A kept table and its record; both empty if the study has never been run, or not with this table."""
+    record = json.loads(_record(study).read_text(encoding="utf-8")) if _record(study).is_file() else {}
+    table = f"{study}_{name}.csv"
+    return (pd.read_csv(ROOT / MEASURED / table), record) if table in record.get("files", []) else (pd.DataFrame(), {})
 
 
 def _record(study: str) -> Path:

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from rtrl.artifact import Claim, Evidence, Publication, bootstrap_interval, mean_interval, provenance, status
+from rtrl.artifact import Claim, Evidence, Publication, bootstrap_interval, mean_interval, over_time, provenance, status
 from rtrl.artifact.paths import ROOT
 
 
@@ -134,3 +135,15 @@ def test_a_second_run_makes_the_same_bytes(tmp_path):
         first, second = pool.map(run, (tmp_path / "first", tmp_path / "second"))
     assert len(first) == 4
     assert first == second
+
+
+def test_the_interval_over_time_is_newey_and_west_s():
+    """By their sum of weighted autocovariances, on a series whose steps depend on each other."""
+    series = np.convolve(np.random.default_rng(0).normal(size=420), [1.0, 0.8, 0.6])[:400]
+    mean, (low, high) = over_time(series)
+    centred, lags = series - series.mean(), int(4 * 4 ** (2 / 9))
+    covariances = [centred[lag:] @ centred[: len(centred) - lag] / 400 for lag in range(lags + 1)]
+    long_run = covariances[0] + 2 * sum((1 - j / (lags + 1)) * c for j, c in enumerate(covariances) if j)
+    np.testing.assert_allclose(mean, series.mean())
+    np.testing.assert_allclose([low, high], mean + np.array([-1, 1]) * 1.959964 * (long_run / 400) ** 0.5, rtol=1e-6)
+    assert high - low > 1.5 * 2 * 1.96 * series.std() / 20  # wider than if steps were independent

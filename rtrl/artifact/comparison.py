@@ -26,15 +26,21 @@ def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.Gra
     return optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optimizer)(learning_rate=0.0))
 
 
-@eqx.filter_jit
 def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> LearnerState:
     """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis."""
+    return _started(learner, *_fresh(model_of, keys))
 
-    def one(key: PRNGKeyArray) -> LearnerState:
-        model_key, signs_key = jax.random.split(key)
-        return learner.init(model_of(model_key), key=signs_key)
 
-    return eqx.filter_vmap(one)(keys)
+@eqx.filter_jit
+def _fresh(model_of: ModelOf, keys: Key[Array, " networks"]) -> tuple[Model, Key[Array, " networks"]]:
+    """The networks, and keys for estimators that are random; compiled once for all learners."""
+    model_keys, signs_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    return eqx.filter_vmap(model_of)(model_keys), signs_keys
+
+
+@eqx.filter_jit
+def _started(learner: Learner, models: Model, keys: Key[Array, " networks"]) -> LearnerState:
+    return eqx.filter_vmap(lambda model, key: learner.init(model, key=key))(models, keys)
 
 
 @eqx.filter_jit

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import statsmodels.api as sm
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -19,3 +20,17 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """The 95 percent interval of a mean from Student's t, for the few seeds that a long run allows."""
     interval = stats.ttest_1samp(np.asarray(values), 0.0).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
+
+
+def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
+    """The mean of what was measured step after step, and its 95 percent interval, robust to autocorrelation.
+
+    The standard error is Newey and West's with 4 (T/100)^(2/9) lags for T steps. Of the differences of two
+    forecasts' losses this is the test of Diebold & Mariano (1995), "Comparing predictive accuracy", Journal of
+    Business & Economic Statistics 13(3).
+    """
+    series = np.asarray(values, float)
+    lags = int(4 * (len(series) / 100) ** (2 / 9))
+    fit = sm.OLS(series, np.ones(len(series))).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
+    low, high = fit.conf_int()[0]
+    return float(fit.params[0]), (float(low), float(high))

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from checkout import KERNEL
 
+from rtrl.artifact import parameters
 from rtrl.artifact.freeze import clean
 from rtrl.artifact.paths import NOTEBOOKS, ROOT, notebooks
 
@@ -22,6 +23,13 @@ def test_committed_notebooks_are_clean_and_complete(name):
     text = path.read_text(encoding="utf-8")
     assert str(ROOT) not in text
     assert json.loads(text)["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@pytest.mark.parametrize("tier", parameters.TIERS)
+@pytest.mark.parametrize("name", notebooks())
+def test_every_tier_changes_parameters_that_the_notebook_has(name, tier):
+    resolved = parameters.resolve(ROOT / NOTEBOOKS / f"{name}.ipynb", parameters.of_tier(name, tier))
+    assert resolved["tier"] == tier
 
 
 def rerun(folder, printed, stored, tags):

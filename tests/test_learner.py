@@ -23,6 +23,13 @@ def streams_of(xs, ys, batch):
     return [streams_of(xs[:, b], jax.tree.map(lambda a, b=b: a[:, b], ys), ())[0] for b in range(batch[0])]
 
 
+def assert_descended(before, gradient, after):
+    """One step of plain gradient descent with rate 1, in every parameter."""
+    expected = eqx.apply_updates(before, jax.tree.map(jnp.negative, gradient))
+    for a, b in zip(*(jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (after, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
 def parameters(state):
     return jax.flatten_util.ravel_pytree((state.model.cell, state.model.readout))[0]
 
@@ -115,9 +122,7 @@ def test_a_batch_averages_the_gradients_of_its_streams():
 
     value, gradient = eqx.filter_value_and_grad(mean_loss)(model)
     np.testing.assert_allclose(outputs.loss[-1], value, rtol=1e-12)
-    expected = eqx.apply_updates(model, jax.tree.map(jnp.negative, gradient))
-    for a, b in zip(jax.tree.leaves(state.model), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert_descended(model, gradient, state.model)
 
 
 @pytest.mark.parametrize("cell", STACKS)
@@ -147,9 +152,7 @@ def test_in_a_window_layers_send_credit_to_each_other(cell):
 
     value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(mean_loss))(model)
     np.testing.assert_allclose(outputs.loss.mean(), value, rtol=1e-12)
-    expected = eqx.apply_updates(model, jax.tree.map(jnp.negative, gradient))
-    for a, b in zip(*(jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (after.model, expected)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert_descended(model, gradient, after.model)
 
 
 @pytest.mark.parametrize("cell", ["gru", "elstm", "deep residual stack"])
@@ -169,9 +172,7 @@ def test_chunked_backpropagation_stops_where_its_window_begins(cell):
 
     value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(mean_loss))(middle.model)
     np.testing.assert_allclose(outputs.loss.mean(), value, rtol=1e-12)
-    expected = eqx.apply_updates(middle.model, jax.tree.map(jnp.negative, gradient))
-    for a, b in zip(*(jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (after.model, expected)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert_descended(middle.model, gradient, after.model)
 
 
 def test_a_user_cell_learns():

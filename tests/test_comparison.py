@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import rtrl
-from rtrl.artifact.comparison import STAGE, begin, prequential, train, tunable, tune, tune_and_train
+from rtrl.artifact.comparison import STAGE, begin, best, prequential, train, tunable, tune, tune_and_train
 
 RATES = np.array([1e-3, 1e-2])
 LEARNER = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), rtrl.RTRL(), tunable(optax.adam))
@@ -54,6 +54,22 @@ def test_a_short_stream_starts_again_from_rest():
         np.testing.assert_allclose(losses[i], expected, rtol=1e-7)
 
 
+def test_the_last_stage_ends_where_training_does():
+    keys, (xs, ys) = jax.random.split(jax.random.key(0), 2), stream(2, 50)
+    _, losses = train(LEARNER, model_of, keys, RATES, (xs, ys), 70)
+    assert losses.shape == (2, 70)
+    fall = np.repeat([1.0, 0.5 + 0.5 * np.cos(np.pi * 50 / 70)], (50, 20))
+    again = np.concatenate([xs, xs[:, :20]], axis=1)
+    for i, rate in enumerate(RATES):
+        expected = alone(keys[i], again[i], np.cos(again[i]), rate * fall, rest_at=(50,))
+        np.testing.assert_allclose(losses[i], expected, rtol=1e-7)
+
+
+def test_a_rate_with_one_loss_that_is_not_finite_is_the_worst():
+    losses = np.array([[3.0, 3.0], [2.0, 2.0], [0.0, -np.inf], [0.0, 0.0], [np.nan, 0.0], [0.0, 0.0]])
+    assert best(np.array([0.1, 0.2, 0.3]), losses) == 0.1
+
+
 def test_the_same_keys_give_the_same_networks_to_every_learner():
     keys = jax.random.split(jax.random.key(0), 3)
     one, other = (begin(rtrl.Learner(LEARNER.loss, e, LEARNER.optimizer), model_of, keys).model
@@ -62,10 +78,10 @@ def test_the_same_keys_give_the_same_networks_to_every_learner():
     assert len({float(w) for w in one.cell.weight_hh[:, 0, 0, 0]}) == 3
 
 
-@pytest.mark.parametrize(("rates", "best"), [([1e-6, 1e-2, 1e-5], 1e-2), ([1e-6, np.nan, 1e-5], 1e-5)])
-def test_tuning_finds_the_rate_that_learns_and_never_one_that_breaks(rates, best):
+@pytest.mark.parametrize(("rates", "expected"), [([1e-6, 1e-2, 1e-5], 1e-2), ([1e-6, np.nan, 1e-5], 1e-5)])
+def test_tuning_finds_the_rate_that_learns_and_never_one_that_breaks(rates, expected):
     keys = jax.random.split(jax.random.key(0), 2)
-    assert tune(LEARNER, model_of, keys, np.array(rates), stream(2, STAGE), STAGE) == best
+    assert tune(LEARNER, model_of, keys, np.array(rates), stream(2, STAGE), STAGE) == expected
 
 
 def test_tuning_and_training_is_one_after_the_other():

@@ -61,18 +61,19 @@ def train(
 ) -> tuple[LearnerState, Float[np.ndarray, "networks steps"]]:
     r"""Fresh networks, trained for as many steps: their states, and the loss of each step.
 
-    Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps. A stream shorter than `steps`
-    is passed again, each time from the cell's initial state: it is never glued to its own end.
+    Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps, the last one cut to what is
+    left. A stream shorter than `steps` is passed again, each time from the cell's initial state: it is never glued
+    to its own end.
     """
     states, points = begin(learner, model_of, keys), jax.tree.leaves(stream)[0].shape[1]
     length = min(STAGE, points)
     passed, losses = points // length * length, []
     for done in range(0, steps, length):
-        at = done % passed
+        at, end = done % passed, done % passed + min(length, steps - done)
         if done and not at:
             states = _from_rest(learner, states, jax.vmap(jax.random.fold_in, (0, None))(keys, done))
         falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
-        xs, ys = jax.tree.map(lambda a, at=at: a[:, at : at + length], stream)
+        xs, ys = jax.tree.map(lambda a, at=at, end=end: a[:, at:end], stream)
         states, loss = stage(learner, states, falling, xs, ys)
         losses.append(np.asarray(loss))
     return states, np.concatenate(losses, axis=1)
@@ -88,6 +89,15 @@ def held_out_loss(learner: Learner, states: LearnerState, stream: Stream) -> Flo
     return eqx.filter_vmap(one)(states, *stream)
 
 
+def best(rates: Float[np.ndarray, " tried"], losses: Float[np.ndarray | Array, "runs ..."]) -> float:
+    """The rate with the lowest mean loss over its runs; a rate at which a loss was not finite counts as the worst.
+
+    There are as many runs for each rate, those of the first rate first.
+    """
+    means = np.reshape(losses, (len(rates), -1)).mean(axis=1)
+    return float(rates[np.where(np.isfinite(means), means, np.inf).argmin()])
+
+
 def tune(
     learner: Learner,
     model_of: ModelOf,
@@ -98,15 +108,13 @@ def tune(
 ) -> float:
     """The one of `rates` with the lowest loss held out, each tried on the same networks.
 
-    Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last. A rate
-    at which a loss was not finite counts as the worst.
+    Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last.
     """
     pick, four_fifths = np.tile(np.arange(len(keys)), len(rates)), jax.tree.leaves(stream)[0].shape[1] * 4 // 5
     first = jax.tree.map(lambda a: a[pick, :four_fifths], stream)
     last = jax.tree.map(lambda a: a[pick, four_fifths:], stream)
     states, _ = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), first, steps)
-    losses = np.asarray(held_out_loss(learner, states, last)).reshape(len(rates), -1).mean(axis=1)
-    return float(rates[np.nan_to_num(losses, nan=np.inf).argmin()])
+    return best(rates, held_out_loss(learner, states, last))
 
 
 def tune_and_train(
@@ -139,9 +147,8 @@ def prequential(
 ) -> tuple[LearnerState, Float[np.ndarray, "networks steps"], float]:
     """Networks that learn at a constant rate and never stop: their states, the loss before each update, the rate.
 
-    The rate is the one of `rates` with the lowest mean loss over the whole of the tuning streams, on which the first
-    of the networks are tried; a rate at which a loss was not finite counts as the worst. Raises `ValueError` if
-    there are more tuning streams than networks.
+    The rate is the `best` one over the whole of the tuning streams, on which the first of the networks are tried.
+    Raises `ValueError` if there are more tuning streams than networks.
     """
     few = jax.tree.leaves(tuning)[0].shape[0]
     if few > len(keys):
@@ -149,8 +156,7 @@ def prequential(
     pick = np.tile(np.arange(few), len(rates))
     states = begin(learner, model_of, keys[pick])
     _, tried = stage(learner, states, np.repeat(rates, few), *jax.tree.map(lambda a: a[pick], tuning))
-    scores = np.asarray(tried).mean(axis=1).reshape(len(rates), -1).mean(axis=1)
-    rate = float(rates[np.nan_to_num(scores, nan=np.inf).argmin()])
+    rate = best(rates, tried)
     states, losses = stage(learner, begin(learner, model_of, keys), np.full(len(keys), rate, rates.dtype), *stream)
     return states, np.asarray(losses), rate
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import statsmodels.api as sm
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -29,6 +28,8 @@ def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
     forecasts' losses this is the test of Diebold & Mariano (1995), "Comparing predictive accuracy", Journal of
     Business & Economic Statistics 13(3).
     """
+    import statsmodels.api as sm  # here, because it takes a second or two that most notebooks need not wait for
+
     series = np.asarray(values, float)
     lags = int(4 * (len(series) / 100) ** (2 / 9))
     fit = sm.OLS(series, np.ones(len(series))).fit(cov_type="HAC", cov_kwds={"maxlags": lags})

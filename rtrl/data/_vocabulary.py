@@ -3,9 +3,6 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-NOVEL = 0
-"""The number that announces a symbol not seen before."""
-
 
 class Vocabulary:
     r"""Bytes as numbers in the order in which they first appear, from 1 on; 0 announces a new one.

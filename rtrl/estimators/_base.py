@@ -58,6 +58,20 @@ class AbstractEstimator(eqx.Module):
         (state, memory, total), _ = jax.lax.scan(step, start, (xs, vs))
         return state, total, aux, memory
 
+    def window_and_below(
+        self,
+        cell: AbstractCell,
+        state: State,
+        xs: Input,
+        memory: Memory,
+        cotangents: Cotangents,
+    ) -> tuple[State, Params, PyTree, Memory, Input]:
+        """What `window` gives, and the cotangents of the inputs, for what made them."""
+        states, below = jax.vjp(lambda xs: cell.trajectory(state, xs), xs)
+        vs, aux = cotangents(states)
+        last, gradient, _, memory = self.window(cell, state, xs, memory, lambda _: (vs, None))
+        return last, gradient, aux, memory, below(vs)[0]
+
 
 def add(gradient: Params, other: Params) -> Params:
     """The sum of two gradients; `None` in the second stands for zero."""

@@ -36,13 +36,18 @@ class Diagonal(AbstractEstimator):
         return step_within_units(cell, state, x, memory)
 
     def window(
+        self, cell: AbstractGatedCell, state: State, xs: Input, memory: OwnInfluence, cotangents: Cotangents
+    ) -> tuple[State, Params, PyTree, OwnInfluence]:
+        return self.window_and_below(cell, state, xs, memory, cotangents)[:4]
+
+    def window_and_below(
         self,
         cell: AbstractGatedCell,
         state: State,
         xs: Input,
         memory: OwnInfluence,
         cotangents: Cotangents,
-    ) -> tuple[State, Params, PyTree, OwnInfluence]:
+    ) -> tuple[State, Params, PyTree, OwnInfluence, Input]:
         r"""All steps at the same parameters: as in the block form, J is read and folded once for all of them.
 
         $$\sum_s \frac{d\ell_s}{d\theta} = \sum_r v_r I_r + v_0 J_0, \qquad
@@ -55,7 +60,10 @@ class Diagonal(AbstractEstimator):
         parts = jnp.stack(jax.tree.leaves(jax.vmap(cell.recurrent)(vs)), axis=1)
         at_start, visited = _sweep(jnp.zeros_like(parts[0])[None], parts[:, None], steps.alpha)
         gradient = add(immediate_gradient(steps, visited[:, 0]), _weigh(at_start[0], memory))
-        return jax.tree.map(lambda s: s[-1], states), gradient, aux, _fold(memory, steps)
+        # What the cell's output needs beside the recurrent state (`assemble`) has a cotangent of its own.
+        _, beside = jax.vjp(lambda xs: jax.vmap(cell.assemble)(jax.vmap(cell.recurrent)(states), xs), xs)
+        below = jnp.einsum("rki,rkgi,gij->rj", visited[:, 0], steps.betas[-1], cell.weight_ih) + beside(vs)[0]
+        return jax.tree.map(lambda s: s[-1], states), gradient, aux, _fold(memory, steps), below
 
 
 def no_own_influence(cell: AbstractGatedCell, state: State) -> OwnInfluence:

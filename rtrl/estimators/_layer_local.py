@@ -42,16 +42,17 @@ class LayerLocalRTRL(AbstractEstimator):
         def leaving(cell: StackedCell, k: int, stream: Array, s: State) -> Array:
             return cell.leaving(k, stream, s)
 
-        def entering(cell: StackedCell, k: int, stream: Array) -> State:
-            return layers[k](state[1][k], cell.norms[k](stream))
+        def back(k: int, v: State) -> tuple[Params, Array]:
+            def entering(p: Params, stream: Array) -> State:
+                return cell.layers[k](state[1][k], join(p, static).norms[k](stream))
 
-        layers = cell.layers
+            norm, v_stream = jax.vjp(entering, params, streams[k])[1](v)
+            return add_layer(norm, k, own_pullbacks[k](v)), v_stream
+
+        params, static = split(cell)
 
         def pullback(v: State) -> Params:
-            gradient, v_states = _down(cell, leaving, entering, streams, states, v[1])
-            for k, v_state in enumerate(v_states):
-                gradient = add_layer(gradient, k, own_pullbacks[k](v_state))
-            return gradient
+            return _down(cell, leaving, back, streams, states, v[1])
 
         return (x, states), pullback, memory
 
@@ -70,43 +71,43 @@ class LayerLocalRTRL(AbstractEstimator):
         def leaving(cell: StackedCell, k: int, stream: Array, s: State) -> Array:
             return jax.vmap(lambda stream, s: cell.leaving(k, stream, s))(stream, s)
 
-        def entering(cell: StackedCell, k: int, stream: Array) -> State:
-            return layers[k].trajectory(state[1][k], jax.vmap(cell.norms[k])(stream))
+        after, memories = list(state[1]), list(memory)
 
+        def back(k: int, v: State) -> tuple[Params, Array]:
+            arrives, below = jax.vjp(lambda p, s: jax.vmap(join(p, static).norms[k])(s), params, streams[k])
+            form, given = self.inner.form(layers[k]), lambda _: (v, None)
+            after[k], own, _, memories[k], v_arrives = form.window_and_below(
+                layers[k], state[1][k], arrives, memory[k], given
+            )
+            norm, v_stream = below(v_arrives)
+            return add_layer(norm, k, own), v_stream
+
+        params, static = split(cell)
         v, aux = cotangents((xs, states))
-        gradient, v_states = _down(cell, leaving, entering, streams, states, v[1])
-        after, memories = [], []
-        for k, layer in enumerate(layers):
-            form, arrives = self.inner.form(layer), jax.vmap(cell.norms[k])(streams[k])
-            given = lambda _, k=k: (v_states[k], None)  # noqa: E731
-            last, own, _, kept = form.window(layer, state[1][k], arrives, memory[k], given)
-            gradient = add_layer(gradient, k, own)
-            after.append(last)
-            memories.append(kept)
+        gradient = _down(cell, leaving, back, streams, states, v[1])
         return (jax.tree.map(lambda a: a[-1], xs), tuple(after)), gradient, aux, tuple(memories)
 
 
 def _down(
     cell: StackedCell,
     leaving: Callable[[StackedCell, int, Array, State], Array],
-    entering: Callable[[StackedCell, int, Array], State],
+    back: Callable[[int, State], tuple[Params, Array]],
     streams: Sequence[Array],
     states: Sequence[State],
     v: Sequence[State],
-) -> tuple[Params, list[State]]:
-    """Cotangents from the highest layer to the lowest: the gradient of what stands between, and each layer's own.
+) -> Params:
+    """The gradient, by cotangents from the highest layer to the lowest.
 
-    `leaving` gives the stream above a layer, `entering` a layer's states from the stream below it.
+    `leaving` gives the stream above a layer; `back` maps the cotangent of a layer's states to the gradient of the
+    layer and its norm, and the cotangent of the stream below.
     """
     params, static = split(cell)
-    gradient, v_states = zeros(cell), list(v)
+    gradient = zeros(cell)
     v_stream = jnp.zeros_like(jax.eval_shape(lambda: leaving(cell, len(streams) - 1, streams[-1], states[-1])))
     for k in reversed(range(len(streams))):
         _, above = jax.vjp(lambda p, *at, k=k: leaving(join(p, static), k, *at), params, streams[k], states[k])
         glue, v_around, v_state = above(v_stream)
-        v_states[k] = jax.tree.map(jnp.add, v_state, v_states[k])
-        _, below = jax.vjp(lambda p, stream, k=k: entering(join(p, static), k, stream), params, streams[k])
-        norm, v_through = below(v_states[k])
+        own, v_through = back(k, jax.tree.map(jnp.add, v_state, v[k]))
         v_stream = v_around + v_through
-        gradient = add(add(gradient, glue), norm)
-    return gradient, v_states
+        gradient = add(add(gradient, glue), own)
+    return gradient

@@ -104,17 +104,22 @@ class Learner(eqx.Module):
             raise NonFiniteError(0, state)
         return after, output
 
-    def run(self, state: LearnerState, xs: Input, ys: Target) -> tuple[LearnerState, StepOutput]:
+    def run(
+        self, state: LearnerState, xs: Input, ys: Target, *, aligned: bool | None = None
+    ) -> tuple[LearnerState, StepOutput]:
         """`step` over the leading time axis of `xs` and `ys`, compiled once; outputs gain that axis.
 
-        Raises as `step` does, and `ValueError` if `xs` and `ys` are empty or differ in length.
+        `aligned` says whether a window of `update_every` steps begins with the first of these; `None` looks at the
+        state, which under `jit` or `vmap` cannot be known. Raises as `step` does, and `ValueError` if `xs` and `ys`
+        are empty or differ in length, if `aligned` is wrong, or if it cannot be known and the estimator's credit
+        depends on it (`LayerLocalRTRL`, `ChunkedBPTT`).
         """
         check_lengths(xs, ys)
-        after, outputs = self._run(state, xs, ys, self._at_a_boundary(state))
+        after, outputs = self._run(state, xs, ys, self._in_windows(state, aligned))
         if self.raise_nonfinite and not outputs.finite.all():
             good = int(jnp.argmin(outputs.finite))
             before = jax.tree.map(lambda a: a[:good], (xs, ys))
-            last = self._run(state, before[0], before[1], self._at_a_boundary(state))[0] if good else state
+            last = self._run(state, before[0], before[1], self._in_windows(state, aligned))[0] if good else state
             raise NonFiniteError(good, last)
         return after, outputs
 
@@ -124,11 +129,21 @@ class Learner(eqx.Module):
         dtype = jnp.result_type(*jax.tree.leaves(trained(model)))  # optax would accumulate in float32
         return optax.MultiSteps(self.optimizer, self.update_every, accumulator_dtype=dtype).gradient_transformation()
 
-    def _at_a_boundary(self, state: LearnerState) -> bool:
-        """Whether a window of `update_every` steps begins here; under jit it cannot be known."""
-        if self.update_every == 1 or isinstance(state.optimizer.mini_step, Tracer):
+    def _in_windows(self, state: LearnerState, aligned: bool | None) -> bool:
+        """Whether to compute whole windows together, because one begins here."""
+        if self.update_every == 1:
             return False
-        return bool((state.optimizer.mini_step == 0).all())
+        if isinstance(state.optimizer.mini_step, Tracer):
+            if aligned is None and self.estimator.needs_windows:
+                raise ValueError(
+                    f"aligned: expected True or False with {type(self.estimator).__name__} and update_every="
+                    f"{self.update_every} under jit or vmap, where it cannot be known whether a window begins; got None"
+                )
+            return bool(aligned)
+        begins = bool((state.optimizer.mini_step == 0).all())
+        if aligned and not begins:
+            raise ValueError("aligned: expected False or None for a state in the middle of a window, got True")
+        return begins if aligned is None else aligned
 
     @eqx.filter_jit
     def _step(self, state: LearnerState, x: Input, y: Target) -> tuple[LearnerState, StepOutput]:

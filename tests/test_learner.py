@@ -155,6 +155,24 @@ def test_in_a_window_layers_send_credit_to_each_other(cell):
     assert_descended(model, gradient, after.model)
 
 
+def test_under_vmap_windows_begin_where_the_caller_says():
+    """What `run` cannot see there; without a word it would give less credit than outside."""
+    model, (xs, (targets, _)) = make_model("gru"), make_stream(14)
+    ys = (targets, jnp.ones(14))
+    learner = rtrl.Learner(weighted_loss, rtrl.ChunkedBPTT(), optax.sgd(0.1), update_every=7)
+    alone, _ = learner.run(learner.init(model), xs, ys)
+    pair = jax.tree.map(lambda a: jnp.stack([a, a]) if eqx.is_array(a) else a, learner.init(model))
+    mapped, _ = eqx.filter_vmap(lambda state: learner.run(state, xs, ys, aligned=True))(pair)
+    np.testing.assert_allclose(jax.vmap(parameters)(mapped)[1], parameters(alone), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"^aligned: expected True or False with ChunkedBPTT and update_every=7 under"):
+        eqx.filter_vmap(lambda state: learner.run(state, xs, ys))(pair)
+    exact = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.1), update_every=7)
+    eqx.filter_jit(lambda state: exact.run(state, xs, ys))(exact.init(model))
+    middle, _ = learner.step(alone, xs[0], (targets[0], jnp.ones(())))
+    with pytest.raises(ValueError, match=r"^aligned: expected False or None for a state in the middle of a window"):
+        learner.run(middle, xs, ys, aligned=True)
+
+
 @pytest.mark.parametrize("cell", ["gru", "elstm", "deep residual stack"])
 def test_chunked_backpropagation_stops_where_its_window_begins(cell):
     model, (xs, (targets, _)) = make_model(cell), make_stream(14)

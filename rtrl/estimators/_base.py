@@ -1,6 +1,7 @@
 """The protocol that every online gradient estimator follows."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -24,7 +25,10 @@ class AbstractEstimator(eqx.Module):
     `init` makes the memory that `step` carries from one time step to the next; `step` advances the cell and
     hands back a pullback, which maps the loss's cotangent $v = \partial \ell_t / \partial h_t$ to the
     gradient with respect to the cell's trained parameters (`None` for those that the state does not depend on).
+    `needs_windows` says that `window` gives more credit than its steps one by one.
     """
+
+    needs_windows: ClassVar[bool] = False
 
     @abc.abstractmethod
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Memory:

@@ -1,5 +1,7 @@
 """Backpropagation through the steps between two updates."""
 
+from typing import ClassVar
+
 import jax
 from jaxtyping import PRNGKeyArray, PyTree
 
@@ -21,6 +23,8 @@ class ChunkedBPTT(AbstractEstimator):
     Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories", Neural Computation 2(4), with h = h'.
     """
+
+    needs_windows: ClassVar[bool] = True
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> None:
         return None

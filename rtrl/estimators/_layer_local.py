@@ -1,6 +1,7 @@
 """RTRL local to each layer of a stack."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class LayerLocalRTRL(AbstractEstimator):
     Zucchet et al. (2023), "Online learning of long-range dependencies", section 3.3 (arXiv 2305.15947).
     Raises `TypeError` if the cell is not a `StackedCell`.
     """
+
+    needs_windows: ClassVar[bool] = True
 
     inner: RTRL = RTRL()
 

@@ -21,9 +21,10 @@ class ODECell(AbstractCell):
 
     $$h_t = h_{t-1} + \int_0^{\Delta t} f_\theta(s, h(s), x_t)\, ds$$
 
-    `vector_field(s, y, args)` is any Equinox module, or a function, that gives dy/ds; its arrays are trained; s is
-    the time since the last observation, and x is constant in between (`args`; `example_args` is one of them, for
-    estimators with a window of inputs). State: any pytree like `initial`, which is not trained.
+    `vector_field(s, y, args)` is any Equinox module, or a function, that gives dy/ds; its arrays are trained, also
+    those that `eqx.Partial` carries for a function; s is the time since the last observation, and x is constant in
+    between (`args`; `example_args` is one of them, for estimators with a window of inputs). State: any pytree like
+    `initial`, which is not trained.
 
     Each interval has `substeps` equal steps of an explicit Diffrax solver; with a `controller` (a Diffrax
     step size controller) as many as the tolerances ask for. `time_step` is Δt, in the units of time of the vector

@@ -13,9 +13,11 @@ from rtrl.tasks._dynamics import Pendulum as Pendulum
 from rtrl.tasks._forecast import one_step_ahead as one_step_ahead
 from rtrl.tasks._influence_balancing import InfluenceBalancingCell as InfluenceBalancingCell
 from rtrl.tasks._influence_balancing import truncated_derivative as truncated_derivative
+from rtrl.tasks._linear_filter import LinearFilter as LinearFilter
 from rtrl.tasks._mimic import mimic as mimic
 from rtrl.tasks._observed import observed as observed
 from rtrl.tasks._observed import observed_error as observed_error
 from rtrl.tasks._observed import simulated as simulated
 from rtrl.tasks._order_book import OrderBook as OrderBook
 from rtrl.tasks._pendulum import pushed_pendulum as pushed_pendulum
+from rtrl.tasks._ring import ring_walk as ring_walk

@@ -87,6 +87,10 @@ $(eval $(call TIER,smoke,$$$$(wildcard data/measured/$$$$*_*)))
 $(eval $(call TIER,paper,$$$$(wildcard data/measured/$$$$*_*)))
 $(eval $(call TIER,extended))
 
+# The ledger reads the claims of all other notebooks.
+LEDGER := 11_claims
+$(foreach tier,smoke paper,$(eval build/$(tier)/$(LEDGER).ipynb: $(patsubst %,build/$(tier)/%.ipynb,$(filter-out $(LEDGER),$(NOTEBOOKS)))))
+
 # What each executed notebook published, so that a missing or altered output runs its notebook again.
 -include $(NOTEBOOKS:%=build/paper/%.mk)
 

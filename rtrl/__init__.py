@@ -2,6 +2,8 @@
 
 from rtrl._trained import Frozen as Frozen
 from rtrl.cells import AbstractCell as AbstractCell
+from rtrl.cells import AbstractDenseCell as AbstractDenseCell
+from rtrl.cells import AbstractDiagonalCell as AbstractDiagonalCell
 from rtrl.cells import AbstractGatedCell as AbstractGatedCell
 from rtrl.cells import CTRNNCell as CTRNNCell
 from rtrl.cells import ElmanCell as ElmanCell
@@ -32,6 +34,10 @@ from rtrl.estimators import SketchedRTRL as SketchedRTRL
 from rtrl.estimators import SnAp as SnAp
 from rtrl.feedback import RandomFeedback as RandomFeedback
 from rtrl.gradient import sequence_gradient as sequence_gradient
+from rtrl.gradient import start as start
+from rtrl.gradient import step_gradient as step_gradient
 from rtrl.learner import Learner as Learner
 from rtrl.learner import NonFiniteError as NonFiniteError
+from rtrl.learner import set_hyperparameters as set_hyperparameters
+from rtrl.memory import influence_bytes as influence_bytes
 from rtrl.model import Model as Model

@@ -5,51 +5,111 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
 
 from rtrl._trained import check_trained
 from rtrl._types import Input, State, Target
-from rtrl.estimators import RTRL, AbstractEstimator
-from rtrl.model import Model
+from rtrl.model import Model, whole
 
 
-def check_model(model: Model) -> None:
-    """Raises `TypeError` unless the parameters can be trained and the state can be differentiated."""
+def check_model(model: Any) -> None:
+    """Raises `TypeError` unless it is a model, its parameters can be trained and its state can be differentiated."""
+    if not isinstance(model, Model | eqx.nn.Shared):
+        raise TypeError(f"model: expected rtrl.Model(cell, readout), got {type(model).__name__}")
     check_trained(model)
-    for dtype in {jnp.asarray(leaf).dtype for leaf in jax.tree.leaves(model.cell.initial_state())}:
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(f"cell: expected a state of floating-point or complex arrays, got one of dtype {dtype}")
+    for leaf in jax.tree.leaves(whole(model).cell.initial_state()):
+        if not eqx.is_array_like(leaf) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
+            got = f"one of dtype {jnp.asarray(leaf).dtype}" if eqx.is_array_like(leaf) else type(leaf).__name__
+            raise TypeError(f"cell: expected a state of floating-point or complex arrays, got {got}")
 
 
-def check_lengths(xs: Input, ys: Target) -> None:
-    """Raises `ValueError` unless all arrays have the same number of steps, at least one."""
-    steps = {len(leaf) for leaf in jax.tree.leaves((xs, ys))}
-    if len(steps) != 1:
-        raise ValueError(f"xs, ys: expected the same number of steps in every array, got {sorted(steps)}")
-    if steps == {0}:
-        raise ValueError("xs, ys: expected at least one step, got an empty stream")
+def check_stream(batch_size: int | None, **streams: PyTree) -> int:
+    """The number of steps; raises unless all are arrays of that many steps, at least one, of so many streams."""
+    for name, tree in streams.items():
+        for leaf in jax.tree.leaves(tree):
+            if not isinstance(leaf, jax.Array | np.ndarray):
+                raise TypeError(f"{name}: expected JAX or NumPy arrays with a leading time axis, got {_kind(leaf)}")
+    leaves = jax.tree.leaves(streams)
+    names = ", ".join(name for name, tree in streams.items() if jax.tree.leaves(tree))
+    axes = 1 if batch_size is None else 2
+    shapes = {leaf.shape[:axes] for leaf in leaves}
+    if not leaves:
+        raise ValueError("xs, ys: expected at least one array, which says how many steps there are; got none")
+    if any(len(shape) < axes for shape in shapes):
+        raise ValueError(f"{names}: expected a time axis{' and a batch axis' * (axes == 2)} in every array, got {shapes}")
+    if len({shape[0] for shape in shapes}) != 1:
+        got = sorted({shape[0] for shape in shapes})
+        raise ValueError(f"{names}: expected the same number of steps in every array, got {got}")
+    if {shape[0] for shape in shapes} == {0}:
+        raise ValueError(f"{names}: expected at least one step, got an empty stream")
+    if batch_size is not None and any(shape[1] != batch_size for shape in shapes):
+        raise ValueError(
+            f"{names}: expected axes (time, {batch_size} streams, …) in every array, got shapes that begin with "
+            f"{sorted(shapes)}; rtrl.from_sequences turns (sequences, time, …) around"
+        )
+    return next(iter(shapes))[0]
 
 
-def check_block(estimator: AbstractEstimator, xs: Input) -> None:
-    """Raises `ValueError` if the block form would never fold in a stream of this length."""
-    steps = len(jax.tree.leaves(xs)[0])
-    if isinstance(estimator, RTRL) and isinstance(estimator.block_size, int) and estimator.block_size > steps:
-        raise ValueError(f"block_size: expected at most the stream's {steps} steps, got {estimator.block_size}")
+def check_one(batch_size: int | None, **values: PyTree) -> None:
+    """Raises unless all are arrays or numbers, with an axis of so many streams."""
+    for name, tree in values.items():
+        for leaf in jax.tree.leaves(tree):
+            if not isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float | complex):
+                raise TypeError(f"{name}: expected JAX or NumPy arrays, got {_kind(leaf)}")
+            if batch_size is not None and np.shape(leaf)[:1] != (batch_size,):
+                raise ValueError(f"{name}: expected a first axis of {batch_size} streams, got shape {np.shape(leaf)}")
 
 
-def check_step(model: Model, loss: Any, x: Input, y: Target) -> None:
+def check_step(model: Model, loss: Any, x: Input, y: Target, key: Any) -> None:
     """Raises `TypeError` unless a step keeps the state's shapes and dtypes and the loss is a scalar."""
     before = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, model.cell.initial_state()))
     after = eqx.filter_eval_shape(lambda model, x: model.cell(model.cell.initial_state(), x), model, x)
-    if _described(before) != _described(after):
+    if _leaves(before) != _leaves(after):
         raise TypeError(
             f"cell: expected {type(model.cell).__name__} to keep the state's structure, shapes and dtypes, "
-            f"{_described(before)}; a step gave {_described(after)}"
+            f"{_difference(before, after)}"
         )
-    value = eqx.filter_eval_shape(lambda model, y: loss(model.predict(model.cell.initial_state()), y), model, y)
+
+    def score(model: Model, x: Input, y: Target) -> Any:
+        return loss(model.predict(model.cell.initial_state(), x, key=key), y)
+
+    value = eqx.filter_eval_shape(score, model, x, y)
     leaves = jax.tree.leaves(value)
-    if len(leaves) != 1 or leaves[0].shape != () or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
-        raise TypeError(f"loss: expected one real number for each step, got {_described(value)}; take a sum or a mean")
+    if len(leaves) != 1 or getattr(leaves[0], "shape", None) != () or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        got = ", ".join(map(_described, leaves[:3])) or "nothing"
+        raise TypeError(f"loss: expected one real JAX number for each step, got {got}; take a sum or a mean")
 
 
-def _described(tree: State) -> str:
-    return str(jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)).replace("'", "")
+def check_like(example: Input, x: Input, name: str) -> None:
+    """Raises `ValueError` unless an input has the structure and shapes of the cell's `example_input()`."""
+    expected, got = jax.tree.structure(example), jax.tree.structure(x)
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(example)], [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
+    if expected != got or shapes[0] != shapes[1]:
+        raise ValueError(
+            f"x: expected an input with the structure of {name}.example_input(), {expected} of shapes {shapes[0]}, "
+            f"got {got} of shapes {shapes[1]}"
+        )
+
+
+def _kind(leaf: Any) -> str:
+    kind = type(leaf).__name__
+    return f"{kind}; give .to_numpy()" if hasattr(leaf, "to_numpy") else f"{kind}; numpy.asarray makes arrays of lists"
+
+
+def _described(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else f"{type(leaf).__name__} {leaf!r}"
+
+
+def _leaves(tree: State) -> Any:
+    return jax.tree.structure(tree), [_described(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _difference(before: State, after: State) -> str:
+    """The first leaf that differs, or that the structures do."""
+    if jax.tree.structure(before) != jax.tree.structure(after):
+        one, other = (str(jax.tree.structure(tree))[:80] for tree in (before, after))
+        return f"{one}; a step gave {other}"
+    pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True)
+    path, one, other = next((p, a, b) for (p, a), b in pairs if _described(a) != _described(b))
+    return f"{_described(one)}{' at ' * bool(path)}{jax.tree_util.keystr(path)}; a step gave {_described(other)}"

@@ -1,11 +1,18 @@
 """Sizes, counts and scales that a user gives."""
 
+import operator
+from typing import Any
 
-def check_sizes(**sizes: int) -> None:
-    """Raises `ValueError` unless every size is at least 1."""
+
+def check_sizes(**sizes: Any) -> None:
+    """Raises `ValueError` unless every size is an integer of at least 1."""
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {size}")
+        try:
+            enough = operator.index(size) >= 1 and not isinstance(size, bool)
+        except TypeError:
+            enough = False
+        if not enough:
+            raise ValueError(f"{name}: expected an integer of at least 1, got {size!r}")
 
 
 def check_positive(**numbers: float) -> None:

@@ -1,17 +1,20 @@
 """Gradients of a model's loss over a stream: one step online, several, or a whole sequence."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 
-from rtrl._checks import check_block, check_lengths, check_model, check_step
+from rtrl._checks import check_model, check_step, check_stream
+from rtrl._sizes import check_sizes
 from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
 from rtrl.estimators import BPTT, AbstractEstimator, add
-from rtrl.model import Model
+from rtrl.model import Model, whole
 
 Loss = Callable[[PyTree, Target], Scalar]
 
@@ -24,9 +27,9 @@ class StreamState(eqx.Module):
 
 
 class StepGradient(eqx.Module):
-    """One step's loss and prediction, and the gradient of that loss, shaped like the model.
+    """One step's loss times its weight, its prediction, and the gradient of that loss, shaped like the model.
 
-    Of several steps: all losses and predictions, and the gradient of the summed loss.
+    Of several steps: all losses and predictions, the gradient of the sum of the losses.
     """
 
     loss: Float[Array, "*time"]
@@ -34,61 +37,105 @@ class StepGradient(eqx.Module):
     gradient: Params
 
 
-def start(estimator: AbstractEstimator, model: Model, key: PRNGKeyArray | None) -> StreamState:
-    """A stream at the cell's initial state."""
-    state = initial_state(model)
-    return StreamState(state, estimator.init(model.cell, state, key=key))
-
-
-def initial_state(model: Model) -> State:
-    """The cell's initial state, as a constant."""
-    return jax.lax.stop_gradient(jax.tree.map(jnp.asarray, model.cell.initial_state()))
+def start(estimator: AbstractEstimator, model: Model, key: PRNGKeyArray | None = None) -> StreamState:
+    """A stream at the cell's initial state. Raises what the estimator's `init` raises."""
+    cell = whole(model).cell
+    state = jax.tree.map(jnp.asarray, cell.initial_state())
+    return StreamState(state, estimator.init(cell, state, key=key))
 
 
 def step_gradient(
-    estimator: AbstractEstimator, model: Model, loss: Loss, stream: StreamState, x: Input, y: Target
+    estimator: AbstractEstimator,
+    model: Model,
+    loss: Loss,
+    stream: StreamState,
+    x: Input,
+    y: Target,
+    *,
+    reset: Bool[ArrayLike, ""] | None = None,
+    weight: Float[ArrayLike, ""] | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[StreamState, StepGradient]:
-    r"""Advances a stream by one step and estimates $d\ell_t/d\theta$ there.
+    r"""Advances a stream by one step and estimates $w_t \, d\ell_t/d\theta$ there.
 
     The readout's part is exact whatever the estimator; the cell's part is its direct part (through `output`)
-    plus the estimator's pullback of $\partial\ell_t/\partial h_t$.
+    plus the estimator's `backward` of $\partial\ell_t/\partial h_t$. `reset`: before this step the stream begins
+    anew. `weight` is $w_t$, 1 unless given; at 0 nothing of the target reaches the gradient. `key` is for readouts
+    that are random. For learners of your own:
+
+        stream, now = rtrl.step_gradient(estimator, model, value, stream, x, None)
+        traces = jax.tree.map(lambda e, g: discount * decay * e + g, traces, now.gradient)        # TD(λ)
     """
-    state, pullback, memory = estimator.step(model.cell, stream.cell, x, stream.memory)
-    params, static = split(model)
-
-    def instantaneous(params, state):
-        prediction = join(params, static).predict(state)
-        return loss(prediction, y), prediction
-
-    differentiate = jax.value_and_grad(instantaneous, argnums=(0, 1), has_aux=True)
-    (value, prediction), (direct, v) = differentiate(params, state)
-    gradient = _add_to_cell(direct, pullback(v))
-    return StreamState(state, memory), StepGradient(value, prediction, gradient)
+    given = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, y, reset, weight, key))
+    xs, ys, resets, weights, keys = given
+    stream, now = window_gradient(estimator, model, loss, stream, xs, ys, reset=resets, weight=weights, key=keys)
+    return stream, StepGradient(*jax.tree.map(lambda a: a[0], (now.loss, now.prediction)), now.gradient)
 
 
 def window_gradient(
-    estimator: AbstractEstimator, model: Model, loss: Loss, stream: StreamState, xs: Input, ys: Target
+    estimator: AbstractEstimator,
+    model: Model,
+    loss: Loss,
+    stream: StreamState,
+    xs: Input,
+    ys: Target,
+    *,
+    reset: Bool[Array, " time"] | None = None,
+    weight: Float[Array, " time"] | None = None,
+    key: Key[Array, " time"] | None = None,
 ) -> tuple[StreamState, StepGradient]:
-    """Advances a stream by several steps with the same parameters; the gradient of their summed loss."""
+    """Advances a stream by several steps with the same parameters; the gradient of the sum of their weighted losses."""
+    shared, model = model, whole(model)
+    if not jax.tree.leaves(xs) and reset is None:
+        reset = jnp.zeros(len(jax.tree.leaves(ys)[0]), bool)
+    states, residual = estimator.forward(model.cell, stream.cell, xs, stream.memory, reset)
+    (losses, predictions), direct, vs = loss_gradient(model, loss, states, xs, ys, weight, key)
+    through_time, _, memory = estimator.backward(model.cell, residual, vs)
+    gradient = to_shared(shared, eqx.tree_at(lambda g: g.cell, direct, add(direct.cell, through_time)))
+    last = jax.tree.map(lambda s: s[-1], states)
+    return StreamState(last, memory), StepGradient(losses, predictions, gradient)
+
+
+def loss_gradient(
+    model: Model, loss: Loss, states: State, xs: Input, ys: Target, weight: Any, key: Any
+) -> tuple[tuple[Float[Array, " time"], PyTree], Params, State]:
+    """Weighted losses and predictions of several steps, the direct part of the gradient, and v = ∂ℓ/∂h of each state."""
     params, static = split(model)
 
-    def summed(params, states):
-        predictions = jax.vmap(join(params, static).predict)(states)
-        losses = jax.vmap(loss)(predictions, ys)
+    def summed(params: Params, states: State) -> tuple[Scalar, tuple[Array, PyTree]]:
+        def one(state: State, x: Input, y: Target, weight: Any, key: Any) -> tuple[Array, PyTree]:
+            prediction = join(params, static).predict(state, x, key=key)
+            value = loss(_without_way_back(prediction, weight), y)
+            weighted = value if weight is None else jnp.where(weight == 0, 0, weight.astype(value.dtype) * value)
+            return weighted, prediction
+
+        losses, predictions = over_steps(one, states, xs, ys, weight, key)
         return losses.sum(), (losses, predictions)
 
-    def cotangents(states):
-        (_, seen), (direct, vs) = jax.value_and_grad(summed, argnums=(0, 1), has_aux=True)(params, states)
-        return vs, (*seen, direct)
-
-    state, gradient, (losses, predictions, direct), memory = estimator.window(
-        model.cell, stream.cell, xs, stream.memory, cotangents
-    )
-    return StreamState(state, memory), StepGradient(losses, predictions, _add_to_cell(direct, gradient))
+    (_, seen), (direct, vs) = jax.value_and_grad(summed, argnums=(0, 1), has_aux=True)(params, states)
+    return seen, direct, vs
 
 
-def _add_to_cell(direct: Params, through_time: Params) -> Params:
-    return eqx.tree_at(lambda g: g.cell, direct, add(direct.cell, through_time))
+def over_steps(function: Callable, *trees: PyTree) -> Any:
+    """A function of one step over the leading time axis; a single step is not mapped, which runs faster."""
+    if len(jax.tree.leaves(trees)[0]) > 1:
+        return jax.vmap(function)(*trees)
+    return jax.tree.map(lambda a: jnp.asarray(a)[None], function(*jax.tree.map(lambda a: a[0], trees)))
+
+
+def _without_way_back(prediction: PyTree, weight: Any) -> PyTree:
+    """The prediction; at weight 0 the way back is cut by a selection, which lets no NaN of the target through."""
+    if weight is None:
+        return prediction
+    return jax.tree.map(lambda p: jnp.where(weight == 0, jax.lax.stop_gradient(p), p), prediction)
+
+
+def to_shared(model: Any, gradient: Params) -> Params:
+    """The gradient by the arrays that a model keeps, from the gradient by those that it uses (`eqx.nn.Shared`)."""
+    if isinstance(model, Model):
+        return gradient
+    params, static = split(model)
+    return jax.vjp(lambda p: trained(whole(join(p, static))), params)[1](gradient)[0]
 
 
 @eqx.filter_jit
@@ -99,47 +146,61 @@ def sequence_gradient(
     xs: Input,
     ys: Target,
     *,
+    reset: Bool[ArrayLike, " time"] | None = None,
+    weight: Float[ArrayLike, " time"] | None = None,
+    update_every: int = 1,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Scalar, Params]:
     r"""The loss summed over a sequence, and its gradient at frozen parameters, as the estimator sees it.
 
-    $$L = \sum_{t=1}^T \ell(\hat y_t, y_t), \qquad g \approx dL/d\theta$$
+    $$L = \sum_{t=1}^T w_t \, \ell(\hat y_t, y_t), \qquad g \approx dL/d\theta$$
 
-    `xs` and `ys` are pytrees with a leading time axis; `loss(prediction, target)` is a scalar. The gradient
-    is shaped like the model. Exact estimators give what `BPTT()` gives, to rounding. Raises `ValueError` if
-    `xs` and `ys` are empty, differ in length or are shorter than `block_size`, or an input does not fit the
-    cell; `TypeError` if the model
-    cannot be trained (an integer array that is not frozen, a state that changes shape, a loss that is no
-    scalar).
+    `xs` and `ys` are pytrees with a leading time axis; `loss(prediction, target)` is a scalar. Where `reset` is true
+    the stream begins anew before that step; `weight` is w, 1 unless given. The gradient is shaped like the model. Exact
+    estimators give what `BPTT()` gives, to rounding; `update_every` is what a learner would have, for estimators whose
+    credit depends on it (`ChunkedBPTT`, `LayerLocalRTRL`). Raises `ValueError` if arrays are empty or differ in length,
+    or an input does not fit the cell; `TypeError` if the model cannot be trained (an integer array that is not frozen,
+    a state that changes shape, a loss that is no scalar).
     """
     check_model(model)
-    check_lengths(xs, ys)
-    check_block(estimator, xs)
-    check_step(model, loss, *jax.tree.map(lambda a: a[0], (xs, ys)))
-    if isinstance(estimator, BPTT):
-        return _backpropagate(model, loss, xs, ys)
+    check_sizes(update_every=update_every)
+    steps = check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)
+    reset, weight = flags(reset), numbers(weight)
+    example = jax.tree.map(lambda a: a[0], (xs, ys))
+    check_step(whole(model), loss, *example, key)
+    keys = None if key is None else jax.random.split(key, steps)
+    stream, k = start(estimator, model, key), steps if isinstance(estimator, BPTT) else update_every
 
-    def step(carry, xy):
+    def window(carry: tuple, given: tuple) -> tuple[tuple, Array]:
         stream, total = carry
-        stream, now = step_gradient(estimator, model, loss, stream, *xy)
-        return (stream, jax.tree.map(jnp.add, total, now.gradient)), now.loss
+        x, y, reset, weight, key = given
+        stream, now = window_gradient(estimator, model, loss, stream, x, y, reset=reset, weight=weight, key=key)
+        return (stream, jax.tree.map(jnp.add, total, now.gradient)), now.loss.sum()
 
-    carry = (start(estimator, model, key), jax.tree.map(jnp.zeros_like, trained(model)))
-    (_, total), losses = jax.lax.scan(step, carry, (xs, ys))
-    return losses.sum(), total
+    carry = stream, jax.tree.map(jnp.zeros_like, trained(model))
+    windows, rest = in_windows((xs, ys, reset, weight, keys), k)
+    values = []
+    if windows is not None:
+        carry, value = jax.lax.scan(window, carry, windows)
+        values.append(value.sum())
+    if rest is not None:
+        carry, value = window(carry, rest)
+        values.append(value)
+    return jnp.stack(values).sum(), carry[1]
 
 
-def _backpropagate(model: Model, loss: Loss, xs: Input, ys: Target) -> tuple[Scalar, Params]:
-    params, static = split(model)
+def in_windows(streams: PyTree, k: int) -> tuple[PyTree | None, PyTree | None]:
+    """Whole windows of k steps, (windows, k, …), and the steps that are left; `None` where there are none."""
+    steps = len(jax.tree.leaves(streams)[0])
+    count = steps // k
+    whole = jax.tree.map(lambda a: a[: count * k].reshape(count, k, *a.shape[1:]), streams)
+    rest = jax.tree.map(lambda a: a[count * k :], streams)
+    return whole if count else None, rest if steps % k else None
 
-    @jax.value_and_grad
-    def total_loss(params):
-        model = join(params, static)
 
-        def step(state, xy):
-            state = model.cell(state, xy[0])
-            return state, loss(model.predict(state), xy[1])
+def flags(reset: Any) -> Any:
+    return None if reset is None else jnp.asarray(reset, bool)
 
-        return jax.lax.scan(step, initial_state(model), (xs, ys))[1].sum()
 
-    return total_loss(params)
+def numbers(weight: Any) -> Any:
+    return None if weight is None else jnp.asarray(weight, jnp.result_type(float))

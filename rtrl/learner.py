@@ -1,41 +1,104 @@
-"""Online learning: a model, a gradient estimator and an optimizer, one update per time step."""
+"""Online learning: a model, a gradient estimator and an optimizer, one update per time step or window of steps."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
-from rtrl._checks import check_lengths, check_model, check_step
+from rtrl._checks import check_like, check_model, check_one, check_step, check_stream
+from rtrl._fingerprint import check_same, fingerprint
 from rtrl._sizes import check_sizes
 from rtrl._trained import trained
-from rtrl._types import Input, Params, Target
-from rtrl.estimators import AbstractEstimator, Shared
-from rtrl.gradient import Loss, StepGradient, StreamState, start, step_gradient, window_gradient
-from rtrl.model import Model
+from rtrl._types import Input, Params, State, Target
+from rtrl.cells import begun
+from rtrl.estimators import BPTT, AbstractEstimator, Shared, add, key_of, largest
+from rtrl.gradient import (
+    Loss,
+    StepGradient,
+    StreamState,
+    flags,
+    in_windows,
+    loss_gradient,
+    numbers,
+    over_steps,
+    start,
+    to_shared,
+    window_gradient,
+)
+from rtrl.memory import check_fits
+from rtrl.model import Model, whole
+
+
+class OpenWindow(eqx.Module):
+    """The steps since the last update, with `update_every` above 1: what their gradient will be computed from.
+
+    The state at their beginning, the input and the cotangent v = ∂ℓ/∂h of each, where the stream began anew, the sums
+    of the direct gradients and losses, and the number of steps that had a weight.
+    """
+
+    begin: State
+    xs: Input
+    vs: State
+    reset: Bool[Array, "*batch every"]
+    direct: Params
+    loss: Float[Array, "*batch"]
+    weighted: Float[Array, "*batch"]
+    filled: Shared
+
+    def extended(self, x: Input, v: State, reset: Any, weight: Any, direct: Params, loss: Array) -> "OpenWindow":
+        """The window with one step more; its arrays have a time axis of length one."""
+        filled = largest(self.filled.value)
+
+        def put(kept: Array, new: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(kept, jnp.asarray(new, kept.dtype), filled, 0)
+
+        xs, vs = jax.tree.map(put, (self.xs, self.vs), (x, v))
+        resets = self.reset if reset is None else put(self.reset, reset)
+        direct = jax.tree.map(jnp.add, self.direct, direct)
+        loss = self.loss + loss.astype(self.loss.dtype)
+        weighted = self.weighted + (1 if weight is None else weight[0] != 0)
+        return OpenWindow(self.begin, xs, vs, resets, direct, loss, weighted, Shared(filled + 1))
 
 
 class LearnerState(eqx.Module):
-    """All that online learning carries: the model, the optimizer's state and where each stream stands."""
+    """All that online learning carries: the model, the optimizer's state and where each stream stands.
 
-    model: Model
+    `restart` marks the streams that begin anew with the next step; `seed` and `steps` are for readouts that are
+    random; `fingerprint` tells the settings that the state belongs to.
+    """
+
+    model: Any
     optimizer: PyTree
     stream: StreamState
+    window: OpenWindow | None
+    restart: Bool[Array, "*batch"] | None
+    seed: UInt32[Array, "2"] | None
+    steps: Int[Array, ""]
+    fingerprint: UInt32[Array, "*networks 2"]
     batch_size: int | None = eqx.field(static=True)
 
 
 class StepOutput(eqx.Module):
     """What a step reports: the loss before the update, and the prediction it was computed from.
 
-    With a batch of B streams the loss is averaged over them and `prediction` has a leading axis B. `finite`
-    says whether the loss and every entry of the gradient were finite; an influence matrix that is not makes a
-    gradient that is not.
+    With a batch of B streams the loss is averaged over those with weight, times their weights (0 if there is none), and
+    `prediction` has a leading axis B. `finite` says whether the loss and every entry of the gradient were finite; an
+    influence matrix that is not makes a gradient that is not. With a learner's `report`, `report` is what it gave,
+    and `prediction` is `None`.
     """
 
     loss: Float[Array, "*time"]
     prediction: PyTree
     finite: Bool[Array, "*time"]
+    report: PyTree = None
 
 
 class NonFiniteError(FloatingPointError):
@@ -52,174 +115,384 @@ class NonFiniteError(FloatingPointError):
 class Learner(eqx.Module):
     r"""Predict, score, learn: at every time step one gradient estimate and one optimizer update.
 
-    $$\theta_{t+1} = \theta_t + \mathrm{optimizer}(g_t), \qquad g_t \approx d\ell_t/d\theta$$
+    $$\theta_{t+1} = \theta_t + \mathrm{optimizer}(g_t), \qquad g_t \approx w_t \, d\ell_t/d\theta$$
 
     `loss(prediction, target)` gives a scalar; `estimator` is any of `rtrl`'s online estimators; `optimizer`
-    an optax gradient transformation. With `update_every=k` the parameters stay for k steps and are updated
-    with the mean of k gradients, which `run` computes together. With `raise_nonfinite=True`, `step` and `run`
-    raise `NonFiniteError` (outside other transformations of JAX only).
+    an optax gradient transformation, which is given the loss as `value`. With `update_every=k` the parameters stay for
+    k steps and are updated with the mean of k gradients.
 
-    `step` copies what it returns; in a loop of your own, `equinox.filter_jit(learner.step, donate="all")`
-    updates the influence matrix in place. Raises `ValueError` if `update_every` is below 1.
+    `report(prediction, target)` replaces the predictions in the output, for metrics of long streams. `nonfinite` says
+    what becomes of a loss or gradient that is not finite: `"report"` sets `finite` to false and goes on, `"raise"`
+    raises `NonFiniteError` (under `jit` or `vmap` an `equinox.EquinoxRuntimeError`), `"restart"` leaves the stream's
+    gradient out of the update and begins that stream anew. With `donate=True`, `step` and `run` take over the
+    memory of the state they are given, which cannot be used again, and update the influence matrix in place.
+
+    Raises `ValueError` if `update_every` is no integer of at least 1 or `nonfinite` none of the three, `TypeError`
+    if `optimizer` or `estimator` is not one.
     """
 
     loss: Loss
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
     update_every: int = eqx.field(static=True, default=1)
-    raise_nonfinite: bool = eqx.field(static=True, default=False)
+    nonfinite: Literal["report", "raise", "restart"] = eqx.field(static=True, default="report", kw_only=True)
+    report: Callable[[PyTree, Target], PyTree] | None = eqx.field(default=None, kw_only=True)
+    donate: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def __check_init__(self):
         check_sizes(update_every=self.update_every)
+        if self.nonfinite not in ("report", "raise", "restart"):
+            raise ValueError(f"nonfinite: expected 'report', 'raise' or 'restart', got {self.nonfinite!r}")
+        if not isinstance(self.estimator, AbstractEstimator):
+            raise TypeError(f"estimator: expected one such as rtrl.RTRL(), got {self.estimator!r}")
+        if self.donate and self.nonfinite == "raise":
+            raise ValueError("donate: expected False with nonfinite='raise', which hands the last finite state back")
+        if not hasattr(self.optimizer, "update"):
+            raise TypeError(f"optimizer: expected an optax one such as optax.adam(1e-3), got {self.optimizer!r}")
 
     def init(self, model: Model, *, key: PRNGKeyArray | None = None, batch_size: int | None = None) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.
 
-        `key` feeds estimators that are random. Raises `ValueError` if `batch_size` is below 1 or the estimator
-        is offline, `TypeError` if the model cannot be trained.
+        `key` feeds estimators and readouts that are random. Raises `ValueError` if `batch_size` is below 1 or the
+        estimator is offline, `TypeError` if the model cannot be trained, `MemoryError` if the influence does not fit.
         """
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size: expected None or an integer of at least 1, got {batch_size}")
+        if batch_size is not None:
+            check_sizes(batch_size=batch_size)
+        if isinstance(self.estimator, BPTT):
+            raise ValueError(
+                "estimator: expected one with an online step, got BPTT(), which needs the whole sequence; "
+                "use rtrl.sequence_gradient(BPTT(), ...), or TBPTT(horizon) online"
+            )
         check_model(model)
-        optimizer = self._optimizer_of(model).init(trained(model))
-        if batch_size is None:
-            return LearnerState(model, optimizer, start(self.estimator, model, key), None)
+        check_fits(self.estimator, model, batch_size or 1)
+        state = LearnerState(
+            model,
+            self.optimizer.init(trained(model)),
+            *self._streams(model, key, batch_size),
+            restart=jnp.zeros(() if batch_size is None else batch_size, bool) if self.nonfinite == "restart" else None,
+            seed=None if key is None else jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32),
+            steps=jnp.zeros((), int),
+            fingerprint=fingerprint(self, model),
+            batch_size=batch_size,
+        )
+        return jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)  # no buffer twice
 
-        def stream(key: PRNGKeyArray | None) -> StreamState:
-            return start(self.estimator, model, key)
-
-        keys = None if key is None else jax.random.split(key, batch_size)
-        axes = _stream_axes(jax.eval_shape(stream, key))
-        streams = jax.vmap(stream, out_axes=axes, axis_size=batch_size)(keys)
-        return LearnerState(model, optimizer, streams, batch_size)
-
-    def step(self, state: LearnerState, x: Input, y: Target) -> tuple[LearnerState, StepOutput]:
+    def step(
+        self,
+        state: LearnerState,
+        x: Input,
+        y: Target,
+        *,
+        reset: Bool[ArrayLike, "*batch"] | None = None,
+        weight: Float[ArrayLike, "*batch"] | None = None,
+    ) -> tuple[LearnerState, StepOutput]:
         """One time step: predict and score with the parameters of now, then update them.
 
-        Raises `ValueError` if the input does not fit the cell, `TypeError` if a step changes the state's shape
-        or the loss is no scalar.
+        `reset`: before this step the stream begins anew, at the cell's initial state and without a past; `weight`: how
+        much this step's loss counts, 1 unless given; at 0 nothing of the target, not even NaN, reaches the gradient,
+        while state and influence move on. Both are (B,) with a batch; gradients are averaged over the streams with
+        weight, and without any there is no update. Raises `ValueError` if the input does not fit the cell or the state
+        belongs to another learner, `TypeError` if a step changes the state's shape or the loss is no scalar.
         """
-        after, output = self._step(state, x, y)
-        if self.raise_nonfinite and not output.finite:
-            raise NonFiniteError(0, state)
-        return after, output
+        check_same(self, state)
+        check_one(state.batch_size, x=x, y=y, reset=reset, weight=weight)
+        given = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, y, flags(reset), numbers(weight)))
+        after, output = self._call(state, given, None if self.update_every > 1 else 0)
+        return after, jax.tree.map(lambda a: a[0], output)
 
     def run(
-        self, state: LearnerState, xs: Input, ys: Target, *, aligned: bool | None = None
+        self,
+        state: LearnerState,
+        xs: Input,
+        ys: Target,
+        *,
+        reset: Bool[ArrayLike, "time *batch"] | None = None,
+        weight: Float[ArrayLike, "time *batch"] | None = None,
     ) -> tuple[LearnerState, StepOutput]:
         """`step` over the leading time axis of `xs` and `ys`, compiled once; outputs gain that axis.
 
-        `aligned` says whether a window of `update_every` steps begins with the first of these; `None` looks at the
-        state, which under `jit` or `vmap` cannot be known. Raises as `step` does, and `ValueError` if `xs` and `ys`
-        are empty or differ in length, if `aligned` is wrong, or if it cannot be known and the estimator's credit
-        depends on it (`LayerLocalRTRL`, `ChunkedBPTT`).
+        A stream may be cut into calls of `step` and `run` in any way: losses and parameters stay the same. Raises as
+        `step` does, and `ValueError` if arrays are empty or differ in length.
         """
-        check_lengths(xs, ys)
-        after, outputs = self._run(state, xs, ys, self._in_windows(state, aligned))
-        if self.raise_nonfinite and not outputs.finite.all():
+        check_same(self, state)
+        check_stream(state.batch_size, xs=xs, ys=ys, reset=reset, weight=weight)
+        return self._call(state, (xs, ys, flags(reset), numbers(weight)), self._lead(state))
+
+    def _streams(
+        self, model: Model, key: PRNGKeyArray | None, batch_size: int | None
+    ) -> tuple[StreamState, OpenWindow | None]:
+        def stream(key: PRNGKeyArray | None) -> tuple[StreamState, OpenWindow | None]:
+            begins = start(self.estimator, model, key)
+            return begins, self._open(whole(model), begins.cell) if self.update_every > 1 else None
+
+        if batch_size is None:
+            return stream(key)
+        keys = None if key is None else jax.random.split(key, batch_size)
+        axes = stream_axes(jax.eval_shape(stream, key))
+        return jax.vmap(stream, out_axes=axes, axis_size=batch_size)(keys)
+
+    def _open(self, model: Model, state: State) -> OpenWindow:
+        k = self.update_every
+        kept = jax.tree.map(jnp.asarray, (model.cell.example_input(), state))
+        xs, vs = jax.tree.map(lambda a: jnp.zeros((k, *a.shape), a.dtype), kept)
+        direct = jax.tree.map(jnp.zeros_like, trained(model))
+        zero = jnp.zeros(())
+        return OpenWindow(state, xs, vs, jnp.zeros(k, bool), direct, zero, zero, Shared(jnp.zeros((), int)))
+
+    def _lead(self, state: LearnerState) -> int | None:
+        """The steps until a window of `update_every` begins; `None` where that is known only when the program runs."""
+        if state.window is None:
+            return 0
+        filled = state.window.filled.value
+        return None if isinstance(filled, Tracer) else -int(filled.max()) % self.update_every
+
+    def _call(self, state: LearnerState, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
+        known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((state, given)))
+        steps = len(jax.tree.leaves(given)[0])
+        run = _run_in_place if self.donate and known else _run
+        after, outputs = run((self, given, lead if lead is None else min(lead, steps)), state)
+        if known:  # the same array object, so that checking it again waits for nothing
+            after = eqx.tree_at(lambda s: s.fingerprint, after, state.fingerprint)
+        if self.nonfinite != "raise":
+            return after, outputs
+        if not known:
+            message = "learner: expected finite losses and gradients, got NaN or infinity"
+            return eqx.error_if(after, ~outputs.finite.all(), message), outputs
+        if not outputs.finite.all():
             good = int(jnp.argmin(outputs.finite))
-            before = jax.tree.map(lambda a: a[:good], (xs, ys))
-            last = self._run(state, before[0], before[1], self._in_windows(state, aligned))[0] if good else state
-            raise NonFiniteError(good, last)
+            before = jax.tree.map(lambda a: a[:good], given)
+            raise NonFiniteError(good, _run((self, before, min(lead or 0, good)), state)[0] if good else state)
         return after, outputs
 
-    def _optimizer_of(self, model: Model) -> optax.GradientTransformation:
-        if self.update_every == 1:
-            return self.optimizer
-        dtype = jnp.result_type(*jax.tree.leaves(trained(model)))  # optax would accumulate in float32
-        return optax.MultiSteps(self.optimizer, self.update_every, accumulator_dtype=dtype).gradient_transformation()
+    def _steps(self, state: LearnerState, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
+        """Single steps until a window begins, whole windows, and single steps of a window that stays open."""
+        steps, k = len(jax.tree.leaves(given)[0]), self.update_every
+        if lead is None:
+            if steps < k:
+                return self._steps(state, given, steps)
+            begins = largest(state.window.filled.value) == 0
+            go = functools.partial(self._steps, given=given)
+            return _branch(begins, functools.partial(go, lead=0), functools.partial(go, lead=steps), state)
+        ones = jax.tree.map(lambda a: a[:, None], given)
+        before = jax.tree.map(lambda a: a[:lead], ones)
+        windows, rest = in_windows(jax.tree.map(lambda a: a[lead:], given), k) if lead < steps else (None, None)
+        rest = None if rest is None else jax.tree.map(lambda a: a[:, None], rest)
+        collected = []
+        for step, these in ((self._single, before if lead else None), (self._window, windows), (self._single, rest)):
+            if these is not None:
+                state, outputs = _scan(step, state, these)
+                collected.append(outputs)
+        return state, collected[0] if len(collected) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *collected)
 
-    def _in_windows(self, state: LearnerState, aligned: bool | None) -> bool:
-        """Whether to compute whole windows together, because one begins here."""
-        if self.update_every == 1:
-            return False
-        if isinstance(state.optimizer.mini_step, Tracer):
-            if aligned is None and self.estimator.needs_windows:
-                raise ValueError(
-                    f"aligned: expected True or False with {type(self.estimator).__name__} and update_every="
-                    f"{self.update_every} under jit or vmap, where it cannot be known whether a window begins; got None"
-                )
-            return bool(aligned)
-        begins = bool((state.optimizer.mini_step == 0).all())
-        if aligned and not begins:
-            raise ValueError("aligned: expected False or None for a state in the middle of a window, got True")
-        return begins if aligned is None else aligned
+    def _window(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
+        """A whole window of `update_every` steps at the same parameters, and an update."""
 
-    @eqx.filter_jit
-    def _step(self, state: LearnerState, x: Input, y: Target) -> tuple[LearnerState, StepOutput]:
-        first = (x, y) if state.batch_size is None else jax.tree.map(lambda a: a[0], (x, y))
-        check_step(state.model, self.loss, *first)
-        streams, now = self._gradient(step_gradient, state, x, y)
-        model, optimizer = _update(self._optimizer_of(state.model), state.model, state.optimizer, now.gradient)
-        return LearnerState(model, optimizer, streams, state.batch_size), _report(now)
+        def of_stream(stream: StreamState, given: tuple) -> tuple[StreamState, ForUpdate, Any]:
+            x, y, reset, weight, key = given
+            stream, now = window_gradient(
+                self.estimator, state.model, self.loss, stream, x, y, reset=reset, weight=weight, key=key
+            )
+            finite = jnp.isfinite(now.loss).all() & _all_finite(now.gradient) & _all_finite(stream.cell)
+            weighted = jnp.asarray(self.update_every if weight is None else (weight != 0).sum(), float)
+            return stream, ForUpdate(now.gradient, now.loss.sum(), weighted, finite), (now.loss, self._shown(y, now))
 
-    @eqx.filter_jit
-    def _run(self, state: LearnerState, xs: Input, ys: Target, in_windows: bool) -> tuple[LearnerState, StepOutput]:
-        if not in_windows:
-            return _scan(self._step, state, (xs, ys))
-        k = self.update_every
-        windows = len(jax.tree.leaves(xs)[0]) // k
-        whole = jax.tree.map(lambda a: a[: windows * k].reshape(windows, k, *a.shape[1:]), (xs, ys))
-        state, outputs = _scan(self._window, state, whole)
-        outputs = jax.tree.map(lambda a: a.reshape(windows * k, *a.shape[2:]), outputs)
-        rest = jax.tree.map(lambda a: a[windows * k :], (xs, ys))
-        state, others = _scan(self._step, state, rest)
-        return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, others)
+        given = self._prepared(state, given)
+        streams, for_update, (losses, shown) = _over_streams(of_stream, state.stream, given, state.batch_size)
+        after, finite = self._updated(state, for_update, always=given[3] is None)
+        losses = _over_batch(losses, given[3], state.batch_size)
+        after = _replaced(after, stream=streams, steps=state.steps + self.update_every)
+        return after, StepOutput(losses, *shown, jnp.isfinite(losses) & finite)
 
-    def _window(self, state: LearnerState, xs: Input, ys: Target) -> tuple[LearnerState, StepOutput]:
-        streams, now = self._gradient(window_gradient, state, xs, ys)
-        mean = jax.tree.map(lambda g: g / self.update_every, now.gradient)
-        model, inner = _update(self.optimizer, state.model, state.optimizer.inner_opt_state, mean)
-        counted = state.optimizer._replace(inner_opt_state=inner, gradient_step=state.optimizer.gradient_step + 1)
-        return LearnerState(model, counted, streams, state.batch_size), _report(now)
+    def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
+        """One step of an open window; the step that fills it ends with an update."""
+        model = whole(state.model)
 
-    def _gradient(self, of_one, state: LearnerState, x: Input, y: Target) -> tuple[StreamState, StepGradient]:
-        """`of_one` is `step_gradient` or `window_gradient`; a batch has its streams behind the time axis."""
+        def of_stream(owned: tuple[StreamState, OpenWindow], given: tuple) -> tuple:
+            (stream, window), (x, y, reset, weight, key) = owned, given
+            h = begun(model.cell, stream.cell, None if reset is None else reset[0])
+            h = model.cell(h, jax.tree.map(lambda a: a[0], x))
+            states = jax.tree.map(lambda a: a[None], h)
+            (losses, predictions), direct, vs = loss_gradient(model, self.loss, states, x, y, weight, key)
+            window = window.extended(x, vs, reset, weight, direct, losses[0])
+            finite = jnp.isfinite(losses) & _all_finite((direct, vs))
+            shown = self._shown(y, StepGradient(losses, predictions, direct))
+            return (StreamState(h, stream.memory), window), (), (losses, shown, finite)
 
-        def of_stream(stream, x, y):
-            stream, now = of_one(self.estimator, state.model, self.loss, stream, x, y)
-            return stream, (now.loss, now.prediction), now.gradient
+        given = self._prepared(state, given)
+        if model.cell.example_input() is not None:
+            first = given[0] if state.batch_size is None else jax.tree.map(lambda a: a[:, 0], given[0])
+            check_like(model.cell.example_input(), jax.tree.map(lambda a: a[0], first), type(model.cell).__name__)
+        owned = state.stream, state.window
+        (stream, window), _, (losses, shown, finite) = _over_streams(of_stream, owned, given, state.batch_size)
+        state = _replaced(state, stream=stream, window=window, steps=state.steps + 1)
+        full = largest(window.filled.value) == self.update_every
+        state, closed = _branch(full, self._closed, lambda state: (state, jnp.ones((), bool)), state)
+        finite = finite if state.batch_size is None else finite.all(axis=1)
+        losses = _over_batch(losses, given[3], state.batch_size)
+        return state, StepOutput(losses, *shown, finite & closed)
 
-        if state.batch_size is None:
-            streams, seen, gradient = of_stream(state.stream, x, y)
-            return streams, StepGradient(*seen, gradient)
-        axes, batch = _stream_axes(state.stream), int(of_one is window_gradient)
-        of_streams = jax.vmap(of_stream, in_axes=(axes, batch, batch), out_axes=(axes, batch, 0))
-        streams, (loss, prediction), gradient = of_streams(state.stream, x, y)
-        mean = jax.tree.map(lambda g: g.mean(axis=0), gradient)
-        return streams, StepGradient(loss.mean(axis=batch), prediction, mean)
+    def _closed(self, state: LearnerState) -> tuple[LearnerState, Bool[Array, ""]]:
+        """The update at the end of a window, from what its steps left, and whether its gradient was finite."""
+        model = whole(state.model)
+
+        def of_stream(owned: tuple[StreamState, OpenWindow], _: None) -> tuple:
+            stream, window = owned
+            _, residual = self.estimator.forward(model.cell, window.begin, window.xs, stream.memory, window.reset)
+            through_time, _, memory = self.estimator.backward(model.cell, residual, window.vs)
+            direct = eqx.tree_at(lambda g: g.cell, window.direct, add(window.direct.cell, through_time))
+            gradient = to_shared(state.model, direct)
+            finite = jnp.isfinite(window.loss) & _all_finite(gradient) & _all_finite(stream.cell)
+            for_update = ForUpdate(gradient, window.loss, window.weighted, finite)
+            return (StreamState(stream.cell, memory), self._open(model, stream.cell)), for_update, None
+
+        owned = state.stream, state.window
+        (stream, window), for_update, _ = _over_streams(of_stream, owned, None, state.batch_size)
+        after, finite = self._updated(state, for_update, always=False)
+        return _replaced(after, stream=stream, window=window), finite
+
+    def _updated(
+        self, state: LearnerState, streams: "ForUpdate", always: bool
+    ) -> tuple[LearnerState, Bool[Array, ""]]:
+        """The model after one step of the optimizer, unless no step had a weight; whether all gradients were finite."""
+        finite, restart = streams.finite, state.restart
+        if restart is not None:
+            restart = ~finite
+            streams = jax.tree.map(lambda a: jnp.where(_like(finite, a), a, 0), streams)
+        if state.batch_size is not None:
+            streams = jax.tree.map(lambda a: a.sum(axis=0), streams)
+        number = jnp.maximum(streams.weighted, 1)
+        gradient = jax.tree.map(lambda g: g / number.astype(g.dtype), streams.gradient)
+        all_finite = _all_finite(gradient) if restart is None else finite.all()
+        model, optimizer = _update(self.optimizer, state.model, state.optimizer, gradient, streams.loss / number)
+        if not always or restart is not None:
+            changed, static = eqx.partition((model, optimizer), eqx.is_array)
+            kept = eqx.filter((state.model, state.optimizer), eqx.is_array)
+            chosen = jax.tree.map(lambda new, old: jnp.where(streams.weighted > 0, new, old), changed, kept)
+            model, optimizer = eqx.combine(chosen, static)
+        return _replaced(state, model=model, optimizer=optimizer, restart=restart), all_finite
+
+    def _prepared(self, state: LearnerState, given: tuple) -> tuple:
+        """Inputs, targets, resets, weights and keys of some steps; checked, as they are for the first stream."""
+        x, y, reset, weight = given
+        steps, batch = len(jax.tree.leaves(given)[0]), () if state.batch_size is None else (state.batch_size,)
+        if state.restart is not None:
+            reset = jnp.zeros((steps, *batch), bool) if reset is None else reset
+            reset = reset.at[0].set(reset[0] | state.restart)
+        if reset is None and not jax.tree.leaves(x):
+            reset = jnp.zeros((steps, *batch), bool)
+        keys = None
+        if state.seed is not None:
+            every = jax.vmap(lambda i: jax.random.fold_in(key_of(state.seed), i))(state.steps + jnp.arange(steps))
+            keys = every if not batch else jax.vmap(lambda key: jax.random.split(key, batch))(every)
+        first = jax.tree.map(lambda a: a[(0,) * (1 + len(batch))], (x, y, keys))
+        check_step(whole(state.model), self.loss, *first)
+        return x, y, reset, weight, keys
+
+    def _shown(self, ys: Target, now: StepGradient) -> tuple[PyTree, PyTree]:
+        """Predictions, or what `report` makes of them."""
+        if self.report is None:
+            return now.prediction, None
+        return None, over_steps(self.report, now.prediction, ys)
 
 
-def _update(
-    optimizer: optax.GradientTransformation, model: Model, optimizer_state: PyTree, gradient: Params
-) -> tuple[Model, PyTree]:
-    """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
-    descent = jax.tree.map(jnp.conj, gradient)
-    updates, optimizer_state = optimizer.update(descent, optimizer_state, trained(model))
-    return eqx.apply_updates(model, updates), optimizer_state
+class ForUpdate(eqx.Module):
+    """What a stream, or a batch of them, gives to an update: sums over its steps, and whether all was finite."""
+
+    gradient: Params
+    loss: Float[Array, "*batch"]
+    weighted: Float[Array, "*batch"]
+    finite: Bool[Array, "*batch"]
 
 
-def _report(now: StepGradient) -> StepOutput:
-    return StepOutput(now.loss, now.prediction, jnp.isfinite(now.loss) & _all_finite(now.gradient))
+def set_hyperparameters(state: LearnerState, **values: ArrayLike) -> LearnerState:
+    """The state with other hyper-parameters of its optimizer, such as `learning_rate`, from the next update on.
+
+    For optimizers built with `optax.inject_hyperparams(optax.adam)(learning_rate=1e-3)`, at any depth of a chain. (A
+    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it does not have.
+    """
+    arrays = {}
+    for name, value in values.items():
+        found = optax.tree_utils.tree_get_all_with_path(state.optimizer, name)
+        if not found:
+            raise ValueError(f"{name}: expected a hyper-parameter that optax.inject_hyperparams made settable, got none")
+        arrays[name] = jnp.broadcast_to(jnp.asarray(value, found[0][1].dtype), jnp.shape(found[0][1]))
+    return _replaced(state, optimizer=optax.tree_utils.tree_set(state.optimizer, **arrays))
 
 
-def _stream_axes(stream: StreamState) -> PyTree[int | None]:
+def stream_axes(owned: PyTree) -> PyTree[int | None]:
     """The batch axis of every array of a stream: the first, or none for what all streams share."""
     return jax.tree.map(
-        lambda node: None if isinstance(node, Shared) else 0, stream, is_leaf=lambda node: isinstance(node, Shared)
+        lambda node: None if isinstance(node, Shared) else 0, owned, is_leaf=lambda node: isinstance(node, Shared)
     )
 
 
-def _scan(step, state: LearnerState, xys: tuple[Input, Target]) -> tuple[LearnerState, StepOutput]:
+def _over_streams(function: Callable, owned: PyTree, timed: PyTree, batch_size: int | None) -> tuple:
+    """(what a stream owns, its steps) -> (what it owns, sums, its steps' outputs), for each stream of a batch."""
+    if batch_size is None:
+        return function(owned, timed)
+    axes = stream_axes(owned)
+    return jax.vmap(function, in_axes=(axes, 1), out_axes=(axes, 0, 1))(owned, timed)
+
+
+def _over_batch(losses: Float[Array, "time *batch"], weight: Any, batch_size: int | None) -> Float[Array, " time"]:
+    """The mean over the streams that have a weight."""
+    if batch_size is None:
+        return losses
+    return losses.mean(axis=1) if weight is None else losses.sum(axis=1) / jnp.maximum((weight != 0).sum(axis=1), 1)
+
+
+def _update(
+    optimizer: optax.GradientTransformation, model: Any, optimizer_state: PyTree, gradient: Params, value: Any
+) -> tuple[Any, PyTree]:
+    """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
+    descent = jax.tree.map(jnp.conj, gradient)
+    extended = optax.with_extra_args_support(optimizer)
+    updates, optimizer_state = extended.update(descent, optimizer_state, trained(model), value=value)
+    return eqx.apply_updates(model, updates), optimizer_state
+
+
+def _call(fixed: tuple[Learner, tuple, int | None], state: LearnerState) -> tuple[LearnerState, StepOutput]:
+    learner, given, lead = fixed
+    return learner._steps(state, given, lead)
+
+
+_run = eqx.filter_jit(_call)
+_run_in_place = eqx.filter_jit(_call, donate="all-except-first")
+
+
+def _scan(step: Callable, state: LearnerState, given: PyTree) -> tuple[LearnerState, StepOutput]:
+    """`step` over the leading axis of windows; outputs have one time axis."""
+    if len(jax.tree.leaves(given)[0]) == 1:
+        return step(state, jax.tree.map(lambda a: a[0], given))
     arrays, static = eqx.partition(state, eqx.is_array)
 
-    def body(arrays, xy):
-        state, output = step(eqx.combine(arrays, static), *xy)
+    def body(arrays: PyTree, given: PyTree) -> tuple[PyTree, StepOutput]:
+        state, output = step(eqx.combine(arrays, static), given)
         return eqx.filter(state, eqx.is_array), output
 
-    arrays, outputs = jax.lax.scan(body, arrays, xys)
-    return eqx.combine(arrays, static), outputs
+    arrays, outputs = jax.lax.scan(body, arrays, given)
+    return eqx.combine(arrays, static), jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs)
 
 
-def _all_finite(tree: Params) -> Bool[Array, ""]:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+def _branch(condition: Bool[Array, ""], one: Callable, other: Callable, state: LearnerState) -> tuple:
+    """`jax.lax.cond` for states, whose static parts stay outside."""
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def go(branch: Callable, arrays: PyTree) -> tuple:
+        after, aux = branch(eqx.combine(arrays, static))
+        return eqx.filter(after, eqx.is_array), aux
+
+    arrays, aux = jax.lax.cond(condition, lambda a: go(one, a), lambda a: go(other, a), arrays)
+    return eqx.combine(arrays, static), aux
+
+
+def _replaced(state: LearnerState, **fields: Any) -> LearnerState:
+    return dataclasses.replace(state, **fields)
+
+
+def _like(flags: Bool[Array, "*batch"], a: Array) -> Array:
+    return flags.reshape(*flags.shape, *[1] * (a.ndim - flags.ndim))
+
+
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)] or [jnp.ones((), bool)]).all()

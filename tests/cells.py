@@ -32,7 +32,7 @@ class OscillatorCell(rtrl.AbstractCell):
     def initial_state(self):
         return {"position": jnp.ones(4), "rest": (jnp.zeros(4),)}
 
-    def output(self, state):
+    def output(self, state, x):
         return state["position"]
 
     def example_input(self):
@@ -65,7 +65,7 @@ class ComplexCell(rtrl.AbstractCell):
     def initial_state(self):
         return jnp.zeros(3, complex), jnp.zeros(3)
 
-    def output(self, state):
+    def output(self, state, x):
         return jnp.concatenate([state[0].real, state[0].imag, state[1]])
 
     def example_input(self):
@@ -112,7 +112,7 @@ def make_model(cell: str, seed: int = 0):
     """A model with a linear readout, weights large enough for the past to matter."""
     cell_key, readout_key = jax.random.split(jax.random.key(seed))
     made = CELLS[cell](cell_key)
-    width = made.output(made.initial_state()).size
+    width = made.output(made.initial_state(), made.example_input()).size
     return rtrl.Model(made, eqx.nn.Linear(width, OUTPUTS, key=readout_key))
 
 

@@ -10,7 +10,7 @@ def loop_loss(model, loss, xs, ys):
     h, total = model.cell.initial_state(), 0.0
     for x, y in zip(xs, ys, strict=True):
         h = model.cell(h, x)
-        total = total + loss(model.readout(model.cell.output(h)), y)
+        total = total + loss(model.readout(model.cell.output(h, x)), y)
     return total
 
 
@@ -22,7 +22,7 @@ def textbook_training(cell, readout, loss, optimizer, streams, every=1):
     theta, rebuild = jax.flatten_util.ravel_pytree((cell, readout))
     start, unravel = jax.flatten_util.ravel_pytree(cell.initial_state())
     forward = lambda h, theta, x: jax.flatten_util.ravel_pytree(rebuild(theta)[0](unravel(h), x))[0]  # noqa: E731
-    score = lambda h, theta, y: loss(rebuild(theta)[1](rebuild(theta)[0].output(unravel(h))), y)  # noqa: E731
+    score = lambda h, theta, x, y: loss(rebuild(theta)[1](rebuild(theta)[0].output(unravel(h), x)), y)  # noqa: E731
     step, jacobian = jax.jit(forward), jax.jit(jax.jacobian(forward, argnums=(0, 1)))
     gradient = jax.jit(jax.grad(score, argnums=(0, 1)))
     states = [start] * len(streams)
@@ -34,7 +34,7 @@ def textbook_training(cell, readout, loss, optimizer, streams, every=1):
             D, immediate = jacobian(states[b], theta, x)
             influences[b] = np.asarray(D) @ influences[b] + np.asarray(immediate)
             states[b] = step(states[b], theta, x)
-            v, direct = gradient(states[b], theta, y)
+            v, direct = gradient(states[b], theta, x, y)
             waiting.append(np.asarray(v) @ influences[b] + np.asarray(direct))
         if (t + 1) % every == 0:
             updates, state = optimizer.update(jnp.asarray(np.mean(waiting, axis=0)), state, theta)
@@ -49,7 +49,7 @@ def masked_recursion(model, loss, xs, ys, order):
     theta, rebuild = jax.flatten_util.ravel_pytree(cell)
     h, unravel = jax.flatten_util.ravel_pytree(cell.initial_state())
     forward = lambda h, theta, x: jax.flatten_util.ravel_pytree(rebuild(theta)(unravel(h), x))[0]  # noqa: E731
-    score = lambda h, y: loss(readout(cell.output(unravel(h))), y)  # noqa: E731
+    score = lambda h, x, y: loss(readout(cell.output(unravel(h), x)), y)  # noqa: E731
     step, jacobian, gradient = (
         jax.jit(forward),
         jax.jit(jax.jacobian(forward, argnums=(0, 1))),
@@ -61,7 +61,7 @@ def masked_recursion(model, loss, xs, ys, order):
         D, immediate = jacobian(h, theta, xs[t])
         influence = kept * (np.asarray(D) @ influence + np.asarray(immediate))
         h = step(h, theta, xs[t])
-        total += np.asarray(gradient(h, jax.tree.map(lambda a, t=t: a[t], ys))) @ influence
+        total += np.asarray(gradient(h, xs[t], jax.tree.map(lambda a, t=t: a[t], ys))) @ influence
     return rebuild(jnp.asarray(total))
 
 

@@ -112,7 +112,7 @@ def test_the_arbitrary_form_is_exact_for_random_cells(data):
             parts = [jnp.full(shape, 0.1) for shape in shapes]
             return {"first": parts[0], "others": tuple(parts[1:])}
 
-        def output(self, state):
+        def output(self, state, x):
             return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(state)])
 
     mixing = {str(i): jax.random.normal(next(keys), (size, sum(sizes))) for i, size in enumerate(sizes)}

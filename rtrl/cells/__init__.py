@@ -1,12 +1,17 @@
 """Recurrent cells: next_state = cell(state, x)."""
 
 from rtrl.cells._base import AbstractCell as AbstractCell
+from rtrl.cells._base import begun as begun
 from rtrl.cells._base import recurrent_parameters as recurrent_parameters
 from rtrl.cells._ctrnn import CTRNNCell as CTRNNCell
 from rtrl.cells._elman import ElmanCell as ElmanCell
 from rtrl.cells._elstm import ELSTMCell as ELSTMCell
+from rtrl.cells._gated import AbstractDenseCell as AbstractDenseCell
+from rtrl.cells._gated import AbstractDiagonalCell as AbstractDiagonalCell
 from rtrl.cells._gated import AbstractGatedCell as AbstractGatedCell
 from rtrl.cells._gated import Linearisation as Linearisation
+from rtrl.cells._gated import initial_influence as initial_influence
+from rtrl.cells._gated import map_weights as map_weights
 from rtrl.cells._gated import masked as masked
 from rtrl.cells._gated import recurrent_weights as recurrent_weights
 from rtrl.cells._gated import weights_of as weights_of
@@ -21,3 +26,4 @@ from rtrl.cells._ode import ODECell as ODECell
 from rtrl.cells._rtu import RTUCell as RTUCell
 from rtrl.cells._sde import SDECell as SDECell
 from rtrl.cells._stacked import StackedCell as StackedCell
+from rtrl.cells._structure import check_gate as check_gate

@@ -1,15 +1,15 @@
 """The protocol that every recurrent cell follows."""
 
 import abc
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
 
 from rtrl._trained import trained
 from rtrl._types import Input, Params, State
-
-Coupling: TypeAlias = Literal["dense", "diagonal", "layered", "arbitrary"]
 
 
 class AbstractCell(eqx.Module):
@@ -31,33 +31,40 @@ class AbstractCell(eqx.Module):
 
     @abc.abstractmethod
     def initial_state(self) -> State:
-        """The state before the first input: a constant, through which no gradient flows."""
+        """The state $h_0$ before the first input; it may depend on trained parameters."""
 
-    def output(self, state: State) -> State:
-        """The part of the state that a readout sees; the whole state unless a cell says otherwise."""
+    def output(self, state: State, x: Input) -> PyTree:
+        """What a readout sees of the state after a step, and of that step's input; the whole state unless given."""
         return state
 
-    def trajectory(self, state: State, xs: Input) -> State:
-        """The states after each of several steps; inputs and states have a leading time axis."""
-        return jax.lax.scan(lambda s, x: (self(s, x),) * 2, state, xs)[1]
+    def trajectory(self, state: State, xs: Input, reset: Bool[Array, " time"] | None = None) -> State:
+        """The states after each of several steps; inputs and states have a leading time axis.
 
-    @property
-    def coupling(self) -> Coupling:
-        """What the next state of a unit depends on: every unit (`dense`), itself (`diagonal`), the layers below
-        (`layered`), or nothing that an estimator could use (`arbitrary`).
+        Where `reset` is true the stream begins anew: the step starts from the initial state.
         """
-        return "arbitrary"
+
+        def step(state: State, at: tuple[Input, Any]) -> tuple[State, State]:
+            state = self(begun(self, state, at[1]), at[0])
+            return state, state
+
+        return jax.lax.scan(step, jax.tree.map(jnp.asarray, state), (xs, reset))[1]
 
     def example_input(self) -> Input:
-        """An input of the right shape and dtype, for estimators that keep a window of past inputs.
+        """An input of the right shape and dtype, for learners and estimators that keep a window of past inputs.
 
         Raises `TypeError` in a cell that does not define it.
         """
-        name = type(self).__name__
         raise TypeError(
-            f"cell: expected {name} to define example_input(), which an estimator with a window of past "
-            f"inputs needs; got none (RTRL() works without it)"
+            f"cell: expected {type(self).__name__} to define example_input(), which a window of past inputs "
+            f"(TBPTT, or update_every above 1) needs; got none (RTRL() with an update at every step works without it)"
         )
+
+
+def begun(cell: AbstractCell, state: State, reset: Bool[Array, ""] | None) -> State:
+    """The state that a step starts from: the initial one where the stream begins anew."""
+    if reset is None:
+        return state
+    return jax.tree.map(lambda h0, h: jnp.where(reset, h0, h), cell.initial_state(), state)
 
 
 def recurrence(cell: Any) -> Any:
@@ -65,7 +72,9 @@ def recurrence(cell: Any) -> Any:
     nothing = [jax.tree.map(lambda _: None, getattr(cell, field)) for field in cell.output_fields]
     if not nothing:
         return cell
-    return eqx.tree_at(lambda c: [getattr(c, field) for field in c.output_fields], cell, nothing)
+    return eqx.tree_at(
+        lambda c: [getattr(c, field) for field in c.output_fields], cell, nothing, is_leaf=lambda leaf: leaf is None
+    )
 
 
 def recurrent_parameters(cell: AbstractCell) -> Params:

@@ -9,11 +9,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_positive, check_sizes
-from rtrl.cells._gated import AbstractGatedCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
 
-class CTRNNCell(AbstractGatedCell):
+class CTRNNCell(AbstractDenseCell):
     r"""The continuous-time recurrent network of leaky units, one step of length Δt.
 
     $$\tau \dot h = -h + \phi(W_{hh} h + W_{ih} x + b), \qquad
@@ -58,7 +58,7 @@ class CTRNNCell(AbstractGatedCell):
         self.activation = activation
 
     def gate(
-        self, h: Float[Array, "*n"], recurrent: Float[Array, "1 *n"], inputs: Float[Array, "1 *n"]
-    ) -> Float[Array, "*n"]:
+        self, h: Float[Array, " n"], recurrent: Float[Array, "1 n"], inputs: Float[Array, "1 n"]
+    ) -> Float[Array, " n"]:
         drive = self.activation(recurrent[0] + inputs[0] + self.bias)
         return h - jnp.expm1(-self.time_step * jnp.exp(-self.log_tau)) * (drive - h)

@@ -8,11 +8,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractGatedCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
 
-class ElmanCell(AbstractGatedCell):
+class ElmanCell(AbstractDenseCell):
     r"""The simple recurrent network of Elman (1990).
 
     $$h_t = \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
@@ -44,6 +44,6 @@ class ElmanCell(AbstractGatedCell):
         self.activation = activation
 
     def gate(
-        self, h: Float[Array, "*n"], recurrent: Float[Array, "1 *n"], inputs: Float[Array, "1 *n"]
-    ) -> Float[Array, "*n"]:
+        self, h: Float[Array, " n"], recurrent: Float[Array, "1 n"], inputs: Float[Array, "1 n"]
+    ) -> Float[Array, " n"]:
         return self.activation(recurrent[0] + inputs[0] + self.bias)

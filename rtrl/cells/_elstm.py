@@ -7,18 +7,17 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractGatedCell, uniform_weights
+from rtrl.cells._gated import AbstractDiagonalCell, uniform_weights
 
 
-class ELSTMCell(AbstractGatedCell):
+class ELSTMCell(AbstractDiagonalCell):
     r"""The LSTM with element-wise recurrence: each unit's gates see that unit's own memory only.
 
     $$f = \sigma(F x_t + w_f \odot c_{t-1}), \quad z = \tanh(Z x_t + w_z \odot c_{t-1}), \quad
       c_t = f \odot c_{t-1} + (1 - f) \odot z$$
     $$h_t = \sigma(O x_t + W_o c_t) \odot c_t$$
 
-    State: (c, x): the memory (n,) and the last input (m,), which the output gate needs; the readout sees
-    h (n,). Parameters: `weight_ih` (2, n, m), that is F and Z, `weight_cell` (2, n), that is w_f and w_z,
+    State: c (n,), the memory; the readout sees h (n,). Parameters: `weight_ih` (2, n, m), that is F and Z, `weight_cell` (2, n), that is w_f and w_z,
     `bias` (2, n), `output_ih` (n, m), that is O, `output_cell` (n, n), that is W_o, and `output_bias` (n,).
 
     Irie et al. (2024), "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
@@ -42,22 +41,10 @@ class ELSTMCell(AbstractGatedCell):
             uniform_weights(key, n, *shapes)
         )
 
-    def gate(self, h: Float[Array, "*n"], inputs: Float[Array, "2 *n"]) -> Float[Array, "*n"]:
+    def gate(self, h: Float[Array, " n"], inputs: Float[Array, "2 n"]) -> Float[Array, " n"]:
         forget, candidate = inputs + self.weight_cell * h[None] + self.bias
         f = sigmoid(forget)
         return f * h + (1 - f) * jnp.tanh(candidate)
 
-    def initial_state(self) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
-        return super().initial_state(), self.example_input()
-
-    def recurrent(self, state: tuple[Float[Array, " n"], Float[Array, " m"]]) -> Float[Array, " n"]:
-        return state[0]
-
-    def assemble(
-        self, core: Float[Array, " n"], x: Float[Array, " m"]
-    ) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
-        return core, x
-
-    def output(self, state: tuple[Float[Array, " n"], Float[Array, " m"]]) -> Float[Array, " n"]:
-        c, x = state
-        return sigmoid(self.output_ih @ x + self.output_cell @ c + self.output_bias) * c
+    def output(self, state: Float[Array, " n"], x: Float[Array, " m"]) -> Float[Array, " n"]:
+        return sigmoid(self.output_ih @ x + self.output_cell @ state + self.output_bias) * state

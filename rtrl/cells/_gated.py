@@ -1,16 +1,17 @@
 """Gated cells: an elementwise gate applied to affine pre-activations."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from rtrl._trained import trained
-from rtrl._types import Input, Params, State
-from rtrl.cells._base import AbstractCell, Coupling, recurrence
+from rtrl._trained import is_frozen, join, split, thawed
+from rtrl._types import Params, State
+from rtrl.cells._base import AbstractCell, begun, recurrence, recurrent_parameters
 from rtrl.cells._mask import Mask
 
 
@@ -55,109 +56,160 @@ class Linearisation(eqx.Module):
 
 
 class AbstractGatedCell(AbstractCell):
-    r"""A cell whose step is an elementwise gate over affine maps of state and input.
+    r"""A cell whose step is an elementwise gate over affine maps of state and input: a dense or a diagonal one.
 
-    $$h_t = \mathrm{gate}(h_{t-1},\; W_{hh} h_{t-1},\; W_{ih} x_t;\; \varphi)$$
-
-    The recurrent state is a pytree of (n,) arrays, a unit's parts; $W_{hh}$, of shape (gates, n, n), sees the
-    first of them, $W_{ih}$ has shape (gates, n, m). A cell without a `weight_hh` has a diagonal coupling, and
-    its gate receives no recurrent pre-activations. Every other array is per-unit, its last axis runs over the
-    n units (biases, time constants), or in one of the `output_fields`. A subclass gives the gate; its
-    derivatives come from automatic differentiation of the gate of one unit, never from a hand-written chain.
-    A static field `mask`, where a cell has one, says which recurrent weights exist; the others count as zero.
+    The state is a pytree of (n,) arrays, a unit's parts; $W_{ih}$ has shape (gates, n, m). Every other array is
+    per-unit, its last axis runs over the n units (biases, time constants), or in one of the `output_fields`, or
+    `rtrl.Frozen`; a trained initial state is per-unit, too. A subclass gives the gate; its derivatives come from
+    automatic differentiation, never from a hand-written chain. Estimators check at `init` that the gate is
+    elementwise (`check_gate`).
     """
 
     weight_ih: eqx.AbstractVar[Float[Array, "gates n m"]]
 
     @abc.abstractmethod
-    def gate(self, h: PyTree[Array], *preactivations: Float[Array, "gates *n"]) -> PyTree[Array]:
-        """The next recurrent state, elementwise over units; also called with a single unit's scalars."""
+    def gate(self, h: State, *preactivations: Float[Array, "gates n"]) -> State:
+        """The next state, elementwise over units."""
 
-    def __call__(self, state: State, x: Input) -> State:
-        core = self.recurrent(state)
-        return self.assemble(self.gate(core, *self._preactivations(core, x)), x)
+    @abc.abstractmethod
+    def weights(self) -> tuple[Array, ...]:
+        """The weights that make the pre-activations, as the step uses them."""
 
-    def trajectory(self, state: State, xs: Input) -> State:
-        if self.coupling == "dense":
-            return super().trajectory(state, xs)
-        core = self.recurrent(state)  # without recurrent weights, one matrix product serves all inputs
-        preactivations = jax.vmap(lambda x: self._preactivations(core, x))(xs)
-        _, cores = jax.lax.scan(lambda h, a: (self.gate(h, *a),) * 2, core, preactivations)
-        return jax.vmap(self.assemble)(cores, xs)
-
-    def initial_state(self) -> State:
-        return jnp.zeros(self.weight_ih.shape[1], self.weight_ih.dtype)
-
-    def example_input(self) -> Float[Array, " m"]:
-        return jnp.zeros(self.weight_ih.shape[-1], self.weight_ih.dtype)
-
-    def recurrent(self, state: State) -> PyTree[Array]:
-        """The part of the state that the next step depends on; all of it unless a cell says otherwise."""
-        return state
-
-    def assemble(self, core: PyTree[Array], x: Float[Array, " m"]) -> State:
-        """The state from its recurrent part and the input that a cell's output may need beside it."""
-        return core
+    @abc.abstractmethod
+    def factors(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+        """z: what each weight is multiplied with."""
 
     @property
-    def coupling(self) -> Coupling:
-        return "dense" if hasattr(self, "weight_hh") else "diagonal"
+    def input_size(self) -> int:
+        """m, the number of input features."""
+        return self.weight_ih.shape[2]
 
-    def linearise(self, state: State, x: Input) -> tuple[State, Linearisation]:
-        """The next state and the local derivatives at (state, x)."""
-        units, rest = eqx.partition(
-            with_weights(recurrence(self), [None] * len(weights_of(self))), eqx.is_inexact_array
-        )
+    @property
+    def hidden_size(self) -> int:
+        """n, the number of units."""
+        return self.weight_ih.shape[1]
 
-        def one_unit(unit, h, preactivations):
-            following = eqx.combine(unit, rest).gate(h, *preactivations)
-            return jnp.stack(jax.tree.leaves(following)), following
+    def __call__(self, state: State, x: Float[Array, " m"]) -> State:
+        return self.gate(state, *self.preactivations(state, x))
 
-        core = self.recurrent(state)
-        derivatives = jax.jacrev(one_unit, argnums=(0, 1, 2), has_aux=True)
-        over_units = jax.vmap(derivatives, in_axes=-1, out_axes=-1)
-        (units, alpha, betas), following = over_units(units, core, self._preactivations(core, x))
-        alpha = jnp.stack(jax.tree.leaves(alpha), axis=1)
-        return self.assemble(following, x), Linearisation(alpha, betas, self._factors(core, x), trained(units))
+    def initial_state(self) -> State:
+        return jnp.zeros(self.hidden_size, self.weight_ih.dtype)
 
-    def _factors(self, core, x) -> tuple[Array, ...]:
-        """z: what each weight is multiplied with."""
-        hidden = jax.tree.leaves(core)[0]
-        return (hidden, x) if self.coupling == "dense" else (x,)
+    def example_input(self) -> Float[Array, " m"]:
+        return jnp.zeros(self.input_size, self.weight_ih.dtype)
 
-    def _preactivations(self, core, x) -> tuple[Array, ...]:
+    def preactivations(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+        """a = W z for each weight. Raises `ValueError` if the input does not fit."""
         self._check_input(x)
-        weights = (recurrent_weights(self), self.weight_ih) if self.coupling == "dense" else (self.weight_ih,)
-        return tuple(w @ z for w, z in zip(weights, self._factors(core, x), strict=True))
+        return tuple(w @ z for w, z in zip(self.weights(), self.factors(state, x), strict=True))
+
+    def linearise(self, state: State, x: Float[Array, " m"]) -> tuple[State, Linearisation]:
+        """The next state and the local derivatives at (state, x).
+
+        A sum over all units of one part of the next state has, because the gate is elementwise, each unit's own
+        derivatives as its gradient.
+        """
+        units, rest = split(with_weights(recurrence(self), [None] * len(weights_of(self))))
+
+        def gate(units: Params, h: State, preactivations: tuple[Array, ...]) -> State:
+            return join(units, rest).gate(h, *preactivations)
+
+        following, vjp = jax.vjp(gate, units, state, self.preactivations(state, x))
+        units, alpha, betas = of_each_part(vjp, following)
+        alpha = jnp.stack(jax.tree.leaves(alpha), axis=1)
+        return following, Linearisation(alpha, betas, self.factors(state, x), units)
 
     def _check_input(self, x: Any) -> None:
         for kind, expected, got in (
-            ("shape", self.weight_ih.shape[-1:], x.shape),
-            ("dtype", self.weight_ih.dtype, x.dtype),
+            ("shape", self.weight_ih.shape[-1:], getattr(x, "shape", None)),
+            ("dtype", self.weight_ih.dtype, getattr(x, "dtype", None)),
         ):
             if got != expected:
+                got = type(x).__name__ if got is None else got
                 raise ValueError(f"x: expected {kind} {expected} for {type(self).__name__}, got {got}")
+
+
+class AbstractDenseCell(AbstractGatedCell):
+    r"""A gated cell whose units act on each other: $h_t = \mathrm{gate}(h_{t-1}, W_{hh} h_{t-1}, W_{ih} x_t)$.
+
+    $W_{hh}$, of shape (gates, n, n), sees the first part of the state. `mask` says which recurrent weights exist
+    (`None`: all); the others count as zero.
+    """
+
+    weight_hh: eqx.AbstractVar[Float[Array, "gates n n"]]
+    mask: eqx.AbstractVar[Mask | None]
+
+    def weights(self) -> tuple[Array, ...]:
+        return recurrent_weights(self), thawed(self.weight_ih)
+
+    def factors(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+        return jax.tree.leaves(state)[0], x
+
+
+class AbstractDiagonalCell(AbstractGatedCell):
+    r"""A gated cell whose units act on themselves only: $h_t = \mathrm{gate}(h_{t-1}, W_{ih} x_t)$."""
+
+    def weights(self) -> tuple[Array, ...]:
+        return (thawed(self.weight_ih),)
+
+    def factors(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+        return (x,)
+
+    def trajectory(self, state: State, xs: Array, reset: Bool[Array, " time"] | None = None) -> State:
+        """One matrix product serves the inputs of all steps."""
+
+        def step(h: State, at: tuple[Any, Any]) -> tuple[State, State]:
+            h = self.gate(begun(self, h, at[1]), *at[0])
+            return h, h
+
+        preactivations = jax.vmap(lambda x: self.preactivations(state, x))(xs)
+        return jax.lax.scan(step, state, (preactivations, reset))[1]
+
+
+def of_each_part(vjp: Callable, state: State) -> Any:
+    """A vector-Jacobian product for each part of the state, with ones for all units; the parts' axis comes first."""
+    parts, structure = jax.tree.flatten(state)
+    ones = [[jnp.full_like(part, j == k) for j, part in enumerate(parts)] for k in range(len(parts))]
+    each = [vjp(jax.tree.unflatten(structure, v)) for v in ones]
+    return jax.tree.map(lambda *a: jnp.stack(a), *each)
+
+
+def initial_influence(cell: AbstractGatedCell) -> Params:
+    """dh₀/dθ of each unit by its own parameters, `parts` first; zero where the initial state is a constant."""
+    params, rest = split(cell)
+
+    def initial(recurrent: Params) -> State:
+        return join(recurrent, join(params, rest)).initial_state()
+
+    state, vjp = jax.vjp(initial, recurrent_parameters(cell))
+    return of_each_part(lambda v: vjp(v)[0], state)
 
 
 def weights_of(cell: Any) -> tuple:
     """The weights that make the pre-activations, the recurrent ones (if any) first; of a cell or its like."""
-    return (cell.weight_hh, cell.weight_ih) if hasattr(cell, "weight_hh") else (cell.weight_ih,)
+    return (cell.weight_hh, cell.weight_ih) if isinstance(cell, AbstractDenseCell) else (cell.weight_ih,)
 
 
 def with_weights(cell: Any, weights: Any) -> Any:
-    """A cell, or anything of its shape, with other leaves in place of its weights."""
-    return eqx.tree_at(weights_of, cell, tuple(weights), is_leaf=lambda leaf: leaf is None)
+    """A cell, or anything of its shape, with other leaves in place of its weights; frozen ones stay."""
+    new = tuple(old if is_frozen(old) else w for old, w in zip(weights_of(cell), weights, strict=True))
+    return eqx.tree_at(weights_of, cell, new, is_leaf=lambda leaf: leaf is None or is_frozen(leaf))
 
 
-def recurrent_weights(cell: Any) -> Float[Array, "gates n n"]:
+def map_weights(function: Callable, cell: Any, *others: Any) -> list:
+    """What `function(weight, …)` gives for each weight of a cell or its like; `None` for a frozen one."""
+    return [None if is_frozen(w) else function(w, *rest) for w, *rest in zip(weights_of(cell), *others, strict=True)]
+
+
+def recurrent_weights(cell: AbstractDenseCell) -> Float[Array, "gates n n"]:
     """The recurrent weights as the cell's step uses them: zero where its mask, if it has one, keeps none."""
-    mask = getattr(cell, "mask", None)
-    return cell.weight_hh if mask is None else jnp.where(mask.kept[None], cell.weight_hh, 0)
+    weight_hh = thawed(cell.weight_hh)
+    return weight_hh if cell.mask is None else jnp.where(cell.mask.kept[None], weight_hh, 0)
 
 
-def masked(cell: Any, gradient: Params) -> Params:
+def masked(cell: AbstractGatedCell, gradient: Params) -> Params:
     """A gradient without entries for recurrent weights that the cell's mask does not keep; leading axes may be more."""
-    if getattr(cell, "mask", None) is None:
+    if not isinstance(cell, AbstractDenseCell) or cell.mask is None or is_frozen(cell.weight_hh):
         return gradient
     kept = jnp.broadcast_to(cell.mask.kept, gradient.weight_hh.shape)
     return eqx.tree_at(lambda g: g.weight_hh, gradient, jnp.where(kept, gradient.weight_hh, 0))

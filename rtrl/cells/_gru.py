@@ -7,11 +7,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractGatedCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
 
-class GRUCell(AbstractGatedCell):
+class GRUCell(AbstractDenseCell):
     r"""The gated recurrent unit of Cho et al. (2014), in the form that PyTorch computes.
 
     $$r = \sigma(W_{ir} x + b_{ir} + W_{hr} h + b_{hr}), \quad z = \sigma(W_{iz} x + b_{iz} + W_{hz} h + b_{hz})$$
@@ -38,8 +38,8 @@ class GRUCell(AbstractGatedCell):
         self.weight_hh, self.mask = sparse(self.weight_hh, mask)
 
     def gate(
-        self, h: Float[Array, "*n"], recurrent: Float[Array, "3 *n"], inputs: Float[Array, "3 *n"]
-    ) -> Float[Array, "*n"]:
+        self, h: Float[Array, " n"], recurrent: Float[Array, "3 n"], inputs: Float[Array, "3 n"]
+    ) -> Float[Array, " n"]:
         recurrent, inputs = recurrent + self.bias_hh, inputs + self.bias_ih
         r, z = sigmoid(recurrent[:2] + inputs[:2])
         candidate = jnp.tanh(inputs[2] + r * recurrent[2])

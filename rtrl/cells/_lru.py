@@ -7,19 +7,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractGatedCell
+from rtrl.cells._gated import AbstractDiagonalCell
 
-Core = tuple[Float[Array, "*n"], Float[Array, "*n"]]
+Core = tuple[Float[Array, " n"], Float[Array, " n"]]
 
 
-class LRUCell(AbstractGatedCell):
+class LRUCell(AbstractDiagonalCell):
     r"""The linear recurrent unit: a complex diagonal recurrence that is stable by construction.
 
     $$h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t, \quad \lambda = e^{-e^{\nu} + i e^{\vartheta}}, \qquad
       y_t = \mathrm{Re}(C h_t) + D x_t$$
 
-    State: ((Re h, Im h), x), each part of h (n,) and x the last input (m,), which the output $y_t$ (p,) needs.
-    Parameters, all real: `weight_ih` (2, n, m), the real and imaginary parts of B, `nu_log`, `theta_log`,
+    State: (Re h, Im h), each (n,); the output $y_t$ is (p,). Parameters, all real: `weight_ih` (2, n, m), the real and imaginary parts of B, `nu_log`, `theta_log`,
     `gamma_log` (n,), `weight_out` (2, p, n), those of C, and `skip` (p, m), which is D. |λ| is drawn uniformly
     on the ring from `r_min` to `r_max`, its phase from 0 to `max_phase`, and γ starts as $\sqrt{1-|\lambda|^2}$.
 
@@ -57,27 +56,21 @@ class LRUCell(AbstractGatedCell):
         self.weight_out = jax.random.normal(c_key, (2, outputs, n)) / jnp.sqrt(n)
         self.skip = jax.random.normal(d_key, (outputs, m)) / jnp.sqrt(m)
 
-    def gate(self, h: Core, inputs: Float[Array, "2 *n"]) -> Core:
+    def gate(self, h: Core, inputs: Float[Array, "2 n"]) -> Core:
         radius, angle, gamma = jnp.exp(-jnp.exp(self.nu_log)), jnp.exp(self.theta_log), jnp.exp(self.gamma_log)
         (re, im), (drive_re, drive_im) = rotate(radius, angle, h), gamma[None] * inputs
         return re + drive_re, im + drive_im
 
-    def initial_state(self) -> tuple[Core, Float[Array, " m"]]:
+    def initial_state(self) -> Core:
         zeros = super().initial_state()
-        return (zeros, zeros), self.example_input()
+        return zeros, zeros
 
-    def recurrent(self, state: tuple[Core, Float[Array, " m"]]) -> Core:
-        return state[0]
-
-    def assemble(self, core: Core, x: Float[Array, " m"]) -> tuple[Core, Float[Array, " m"]]:
-        return core, x
-
-    def output(self, state: tuple[Core, Float[Array, " m"]]) -> Float[Array, " p"]:
-        (re, im), x = state
+    def output(self, state: Core, x: Float[Array, " m"]) -> Float[Array, " p"]:
+        re, im = state
         return self.weight_out[0] @ re - self.weight_out[1] @ im + self.skip @ x
 
 
-def rotate(radius: Float[Array, "*n"], angle: Float[Array, "*n"], h: Core) -> Core:
+def rotate(radius: Float[Array, " n"], angle: Float[Array, " n"], h: Core) -> Core:
     """The complex product of radius·e^{i·angle} and h, in real parts."""
     cos, sin = radius * jnp.cos(angle), radius * jnp.sin(angle)
     return cos * h[0] - sin * h[1], sin * h[0] + cos * h[1]

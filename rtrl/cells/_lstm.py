@@ -7,11 +7,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractGatedCell, sparse, uniform_weights
+from rtrl._types import Input
+from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
 
-class LSTMCell(AbstractGatedCell):
+class LSTMCell(AbstractDenseCell):
     r"""The long short-term memory of Hochreiter & Schmidhuber (1997) with forget gates (Gers et al. 2000).
 
     $$i, f, o = \sigma(W_i x + b_i + W_h h + b_h), \quad g = \tanh(W_{ig} x + b_{ig} + W_{hg} h + b_{hg})$$
@@ -39,10 +40,10 @@ class LSTMCell(AbstractGatedCell):
 
     def gate(
         self,
-        h: tuple[Float[Array, "*n"], Float[Array, "*n"]],
-        recurrent: Float[Array, "4 *n"],
-        inputs: Float[Array, "4 *n"],
-    ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+        h: tuple[Float[Array, " n"], Float[Array, " n"]],
+        recurrent: Float[Array, "4 n"],
+        inputs: Float[Array, "4 n"],
+    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         i, f, g, o = recurrent + self.bias_hh + inputs + self.bias_ih
         c = sigmoid(f) * h[1] + sigmoid(i) * jnp.tanh(g)
         return sigmoid(o) * jnp.tanh(c), c
@@ -51,5 +52,5 @@ class LSTMCell(AbstractGatedCell):
         zeros = super().initial_state()
         return zeros, zeros
 
-    def output(self, state: tuple[Float[Array, " n"], Float[Array, " n"]]) -> Float[Array, " n"]:
+    def output(self, state: tuple[Float[Array, " n"], Float[Array, " n"]], x: Input) -> Float[Array, " n"]:
         return state[0]

@@ -59,7 +59,7 @@ class ObserverCell(AbstractCell):
     def initial_state(self) -> Float[Array, " n"]:
         return self.cell.initial_state()
 
-    def output(self, state: Float[Array, " n"]) -> Float[Array, " m"]:
+    def output(self, state: Float[Array, " n"], x: Input) -> Float[Array, " m"]:
         return self.observe(state)
 
     def example_input(self) -> Input:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractGatedCell, uniform_weights
+from rtrl._types import Input
+from rtrl.cells._gated import AbstractDiagonalCell, uniform_weights
 from rtrl.cells._lru import Core, ring, rotate
 
 
-class RTUCell(AbstractGatedCell):
+class RTUCell(AbstractDiagonalCell):
     r"""Recurrent trace units: real rotations with decay, one 2×2 block a unit.
 
     $$c_t = r R(\vartheta)\, c_{t-1} + \sqrt{1-r^2}\, W x_t, \quad r = e^{-e^{\nu}},
@@ -50,7 +51,7 @@ class RTUCell(AbstractGatedCell):
         self.nu_log, self.theta_log = ring(ring_key, hidden_size, r_min, r_max, max_phase)
         self.nonlinear, self.activation = nonlinear, activation
 
-    def gate(self, h: Core, inputs: Float[Array, "2 *n"]) -> Core:
+    def gate(self, h: Core, inputs: Float[Array, "2 n"]) -> Core:
         decay = jnp.exp(self.nu_log)
         gamma = jnp.sqrt(-jnp.expm1(-2 * decay))
         first, second = rotate(jnp.exp(-decay), jnp.exp(self.theta_log), h)
@@ -61,6 +62,6 @@ class RTUCell(AbstractGatedCell):
         zeros = super().initial_state()
         return zeros, zeros
 
-    def output(self, state: Core) -> Float[Array, " outputs"]:
+    def output(self, state: Core, x: Input) -> Float[Array, " outputs"]:
         both = jnp.concatenate(state)
         return both if self.nonlinear else self.activation(both)

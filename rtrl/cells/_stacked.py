@@ -1,115 +1,169 @@
 """Layers of cells, each fed by the one below."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, PRNGKeyArray
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
+from rtrl._trained import Frozen
 from rtrl._types import Input, State
-from rtrl.cells._base import AbstractCell, Coupling
+from rtrl.cells._base import AbstractCell
 
 
 class StackedCell(AbstractCell):
     r"""Cells on top of each other, with optional normalisation, MLPs and residual connections between them.
 
     $$s^\ell_t = \mathrm{cell}_\ell(s^\ell_{t-1}, \mathrm{norm}_\ell(x^\ell_t)), \qquad
-      x^{\ell+1}_t = [x^\ell_t +] \; \mathrm{mlp}_\ell(\mathrm{output}_\ell(s^\ell_t))$$
+      x^{\ell+1}_t = [x^\ell_t +] \; \mathrm{mlp}_\ell(\mathrm{output}_\ell(s^\ell_t, \mathrm{norm}_\ell(x^\ell_t)))$$
 
-    with $x^1_t$ the input; the output is $x^{L+1}_t$. State: (input, (s¹, …, s^L)): the last input is kept
-    because the residual stream starts from it. `normalise` puts a layer normalisation before each cell,
-    `mlp_width` an MLP with one hidden layer (GELU) of that width after each, back to the width of its cell's
-    input; `residual` adds the cell's input to what comes out, as in online LRU (Zucchet et al. 2023,
-    arXiv 2305.15947). Every cell must define `example_input`. Raises `ValueError` if there is no layer, if
-    the widths of neighbours differ, or if `mlp_width` is given without a key.
+    with $x^1_t$ the input; the output is $x^{L+1}_t$. A layer that is not a cell but any other callable module
+    (`eqx.nn.Embedding`, `LayerNorm`, `MLP`, …) has no state, $x^{\ell+1}_t = \mathrm{layer}_\ell(x^\ell_t)$; the lowest
+    one may take integers. State: (s¹, …, s^L), with () for a layer without state. `normalise` puts a layer
+    normalisation before each cell, `mlp_width` an MLP with one hidden layer (GELU) of that width after each, back to
+    the width of its cell's input; `residual` adds the cell's input to what comes out, as in online LRU (Zucchet et al.
+    2023, arXiv 2305.15947). `example` is an input, needed where the lowest layer is neither a cell nor an embedding and
+    a window of inputs is kept. Every cell must define `example_input`. Raises `ValueError` if there is no layer, if the
+    widths of neighbours differ, or if `mlp_width` is given without a key, `TypeError` if a layer is not callable.
     """
 
-    layers: tuple[AbstractCell, ...]
+    layers: tuple[Callable, ...]
     norms: tuple[Callable, ...]
     mlps: tuple[Callable, ...]
     residual: bool = eqx.field(static=True)
+    example: Frozen
 
     def __init__(
         self,
-        layers: Sequence[AbstractCell],
+        layers: Sequence[Callable],
         *,
         residual: bool = False,
         normalise: bool = False,
         mlp_width: int | None = None,
         key: PRNGKeyArray | None = None,
+        example: PyTree = None,
     ):
         if not layers:
             raise ValueError("layers: expected at least one cell, got none")
+        for layer in layers:
+            if not callable(layer):
+                raise TypeError(f"layers: expected cells or callable modules, got {type(layer).__name__}")
         if mlp_width is not None and key is None:
             raise ValueError("key: expected a key with mlp_width, whose weights are drawn at random; got none")
-        self.layers = tuple(layers)
-        widths = [cell.example_input().size for cell in layers]
-        self.norms = tuple(eqx.nn.LayerNorm(w) if normalise else eqx.nn.Identity() for w in widths)
-        if mlp_width is None or key is None:
-            self.mlps = tuple(eqx.nn.Identity() for _ in layers)
-        else:
+        self.layers, self.residual = tuple(layers), residual
+        self.norms = tuple(_norm(layer) if normalise else eqx.nn.Identity() for layer in layers)
+        self.mlps = tuple(eqx.nn.Identity() for _ in layers)
+        self.example = Frozen(_example(self.layers[0]) if example is None else example)
+        self._check_widths(with_mlp=mlp_width is not None)
+        if mlp_width is not None and key is not None:
             keys = jax.random.split(key, len(layers))
-            self.mlps = tuple(_mlp(cell, mlp_width, key) for cell, key in zip(layers, keys, strict=True))
-        self.residual = residual
-        self._check_widths(widths)
+            widths = self._output_widths()
+            self.mlps = tuple(_mlp(*of, mlp_width, key) for *of, key in zip(layers, widths, keys, strict=True))
 
     def __call__(self, state: State, x: Input) -> State:
-        stream, states = x, []
-        for layer, old in enumerate(state[1]):
-            states.append(self.layers[layer](old, self.norms[layer](stream)))
-            stream = self.leaving(layer, stream, states[-1])
-        return x, tuple(states)
+        states, stream = [], x
+        for k, old in enumerate(state):
+            states.append(self._advanced(k, old, self.norms[k](stream)))
+            stream = self.leaving(k, stream, states[-1])
+        return tuple(states)
 
-    def trajectory(self, state: State, xs: Input) -> State:
-        states: tuple[State, ...] = ()
-        for layer, old in enumerate(state[1]):
-            arrives = jax.vmap(self.entering)(xs, states)
-            states = (*states, self.layers[layer].trajectory(old, arrives))
-        return xs, states
+    def trajectory(self, state: State, xs: Input, reset: Bool[Array, " time"] | None = None) -> State:
+        states, stream = [], xs
+        for k, old in enumerate(state):
+            layer = self.layers[k]
+            arrives = jax.vmap(self.norms[k])(stream)
+            states.append(layer.trajectory(old, arrives, reset) if isinstance(layer, AbstractCell) else ())
+            stream = jax.vmap(lambda entered, s, k=k: self.leaving(k, entered, s))(stream, states[-1])
+        return tuple(states)
 
     def initial_state(self) -> State:
-        return self.example_input(), tuple(cell.initial_state() for cell in self.layers)
+        return tuple(layer.initial_state() if isinstance(layer, AbstractCell) else () for layer in self.layers)
 
     def example_input(self) -> Input:
-        return self.layers[0].example_input()
+        if self.example.value is None:
+            raise TypeError(
+                f"example: expected an example of an input for a window of past inputs, since the lowest layer is "
+                f"{type(self.layers[0]).__name__}; got none"
+            )
+        return self.example.value
 
-    def output(self, state: State) -> State:
-        return self.stream(state[0], state[1])
+    def output(self, state: State, x: Input) -> PyTree:
+        return self.stream(x, state)
 
-    @property
-    def coupling(self) -> Coupling:
-        return "layered"
-
-    def entering(self, x: Input, below: Sequence[State]) -> Array:
+    def entering(self, x: Input, below: Sequence[State]) -> Any:
         """What the layer above these states receives."""
         return self.norms[len(below)](self.stream(x, below))
 
-    def stream(self, x: Input, states: Sequence[State]) -> Array:
+    def stream(self, x: Input, states: Sequence[State]) -> Any:
         """What leaves the highest of these layers."""
-        for layer, state in enumerate(states):
-            x = self.leaving(layer, x, state)
+        for k, state in enumerate(states):
+            x = self.leaving(k, x, state)
         return x
 
-    def leaving(self, layer: int, entered: Array, state: State) -> Array:
-        """The stream above a layer, from the stream below it and the layer's state."""
-        out = self.mlps[layer](self.layers[layer].output(state))
+    def leaving(self, k: int, entered: Any, state: State) -> Array:
+        """The stream above layer k, from the stream below it and the layer's state."""
+        layer = self.layers[k]
+        if not isinstance(layer, AbstractCell):
+            return layer(self.norms[k](entered))
+        out = self.mlps[k](layer.output(state, self.norms[k](entered)))
         return entered + out if self.residual else out
 
-    def _check_widths(self, widths: list[int]) -> None:
-        for layer, cell in enumerate(self.layers):
-            out = jax.eval_shape(lambda cell=cell, layer=layer: self.mlps[layer](cell.output(cell.initial_state())))
-            if self.residual and out.size != widths[layer]:
-                raise ValueError(
-                    f"residual: expected the output of layer {layer} to have its input's {widths[layer]} entries, "
-                    f"got {out.size}; mlp_width brings it back"
-                )
-            if layer + 1 < len(widths) and out.size != widths[layer + 1]:
-                raise ValueError(
-                    f"layers: expected layer {layer + 1} to take the {out.size} entries that layer {layer} gives, "
-                    f"got an input size of {widths[layer + 1]}"
-                )
+    def _advanced(self, k: int, state: State, arrives: Any) -> State:
+        layer = self.layers[k]
+        return layer(state, arrives) if isinstance(layer, AbstractCell) else ()
+
+    def _output_widths(self) -> list[int]:
+        return [_shape_out(layer, _example(layer)).size if isinstance(layer, AbstractCell) else 0 for layer in self.layers]
+
+    def _check_widths(self, with_mlp: bool) -> None:
+        arrives = self.example.value
+        for k, layer in enumerate(self.layers):
+            if isinstance(layer, AbstractCell):
+                expected = layer.example_input()
+                if k and arrives is not None and _size(arrives) != _size(expected):
+                    raise ValueError(
+                        f"layers: expected layer {k} to take the {_size(arrives)} entries that layer {k - 1} gives, "
+                        f"got an input size of {_size(expected)}"
+                    )
+                arrives = expected
+            out = None if arrives is None else _shape_out(layer, arrives)
+            if isinstance(layer, AbstractCell):
+                out = arrives if with_mlp else out
+                if self.residual and _size(out) != _size(arrives):
+                    raise ValueError(
+                        f"residual: expected the output of layer {k} to have its input's {_size(arrives)} entries, "
+                        f"got {_size(out)}; mlp_width brings it back"
+                    )
+            arrives = out
 
 
-def _mlp(cell: AbstractCell, width: int, key: PRNGKeyArray) -> eqx.nn.MLP:
-    out = jax.eval_shape(lambda: cell.output(cell.initial_state()))
-    return eqx.nn.MLP(out.size, cell.example_input().size, width, depth=1, activation=jax.nn.gelu, key=key)
+def _size(shaped: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(shaped))
+
+
+def _shape_out(layer: Callable, arrives: PyTree) -> Any:
+    """The shape of what a layer gives."""
+    if isinstance(layer, AbstractCell):
+        return eqx.filter_eval_shape(lambda cell, x: cell.output(cell.initial_state(), x), layer, arrives)
+    return eqx.filter_eval_shape(lambda layer, x: layer(x), layer, arrives)
+
+
+def _example(layer: Callable) -> PyTree:
+    """An input of a lowest layer, if it is known."""
+    if isinstance(layer, AbstractCell):
+        return layer.example_input()
+    return jnp.zeros((), int) if isinstance(layer, eqx.nn.Embedding) else None
+
+
+def _norm(layer: Callable) -> Callable:
+    return eqx.nn.LayerNorm(_size(layer.example_input())) if isinstance(layer, AbstractCell) else eqx.nn.Identity()
+
+
+def _mlp(layer: Callable, output_width: int, width: int, key: PRNGKeyArray) -> Callable:
+    if not isinstance(layer, AbstractCell):
+        return eqx.nn.Identity()
+    return eqx.nn.MLP(
+        output_width, _size(layer.example_input()), width, depth=1, activation=jax.nn.gelu, key=key
+    )

@@ -1,14 +1,16 @@
-"""Online gradient estimators: init / step."""
+"""Online gradient estimators: init / forward / backward."""
 
 from rtrl.estimators._base import AbstractEstimator as AbstractEstimator
 from rtrl.estimators._base import Shared as Shared
 from rtrl.estimators._base import add as add
-from rtrl.estimators._bptt import BPTT as BPTT
+from rtrl.estimators._base import largest as largest
+from rtrl.estimators._chunked import BPTT as BPTT
 from rtrl.estimators._chunked import ChunkedBPTT as ChunkedBPTT
 from rtrl.estimators._eprop import EProp as EProp
 from rtrl.estimators._kf_rtrl import KFRTRL as KFRTRL
 from rtrl.estimators._layer_local import LayerLocalRTRL as LayerLocalRTRL
 from rtrl.estimators._ok import OK as OK
+from rtrl.estimators._random import key_of as key_of
 from rtrl.estimators._rflo import RFLO as RFLO
 from rtrl.estimators._rtrl import RTRL as RTRL
 from rtrl.estimators._sketched import SketchedRTRL as SketchedRTRL

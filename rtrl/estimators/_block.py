@@ -1,24 +1,25 @@
 """RTRL for dense gated cells in blocks of steps: one streaming read of the influence matrix a step."""
 
+from typing import Any, NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rtrl._types import Cotangents, Influence, Input, Params, Pullback, State
+from rtrl._types import Influence, Input, Params, State
 from rtrl.cells import (
     AbstractCell,
-    AbstractGatedCell,
+    AbstractDenseCell,
     Linearisation,
+    begun,
+    map_weights,
     masked,
-    recurrent_parameters,
     recurrent_weights,
-    weights_of,
     with_weights,
 )
-from rtrl.estimators._base import AbstractEstimator, Shared, add
-from rtrl.estimators._real import no_influence
-from rtrl.estimators._textbook import pull_back
+from rtrl.estimators._base import AbstractEstimator, Shared, add, count, largest
+from rtrl.estimators._textbook import first_influence, pull_back, without_weights
 
 CHUNK_BYTES = 2**22
 """How much of the influence matrix a fold treats at once: little beside J, much beside a cache line."""
@@ -36,6 +37,14 @@ class BlockMemory(eqx.Module):
     filled: Shared
 
 
+class NewSteps(NamedTuple):
+    """What k steps leave for the way back: the memory before them, their linearisations, where the stream began anew."""
+
+    memory: BlockMemory
+    steps: Linearisation
+    reset: Bool[Array, " time"] | None
+
+
 class Block(AbstractEstimator):
     r"""The influence matrix stays as it is for `size` steps; gradients sweep back to the block's start.
 
@@ -46,87 +55,94 @@ class Block(AbstractEstimator):
 
     the fold on the right once a block. Each $D_r$, $I_r$ is taken at the parameters of its own step, so the
     result is the textbook recursion's also when the parameters are updated at every step. The fold is paid at
-    the first step of the next block.
+    the first step that no longer fits into the block; as many steps as a block, or more, at the same parameters have
+    one sweep, one read of J and one fold for all of them.
 
     Schmidhuber (1992), Neural Computation 4(2), has the idea for parameters that stay constant in a block.
     """
 
     size: int = eqx.field(static=True)
 
-    def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> BlockMemory:
+    def init(self, cell: AbstractDenseCell, state: State, *, key: PRNGKeyArray | None = None) -> BlockMemory:
         one = jax.eval_shape(lambda: cell.linearise(state, cell.example_input())[1])
-        steps = _standstill(jax.tree.map(lambda a: jnp.zeros((self.size, *a.shape), a.dtype), one))
+        steps = standstill(jax.tree.map(lambda a: jnp.zeros((self.size, *a.shape), a.dtype), one))
         weight_hh = jnp.zeros_like(recurrent_weights(cell), shape=(self.size, *recurrent_weights(cell).shape))
-        influence = no_influence(recurrent_parameters(cell), state)
-        return BlockMemory(influence, steps, Shared(weight_hh), Shared(jnp.zeros((), int)))
+        return BlockMemory(first_influence(cell, state), steps, Shared(weight_hh), Shared(jnp.zeros((), int)))
 
-    def step(
-        self, cell: AbstractGatedCell, state: State, x: Input, memory: BlockMemory
-    ) -> tuple[State, Pullback, BlockMemory]:
-        # The fold comes first: what follows then depends on it, and XLA need not copy J.
-        memory = _emptied(memory, _largest(memory.filled.value) == self.size)
-        filled = _largest(memory.filled.value)
-        next_state, linearisation = cell.linearise(state, x)
-        steps, weight_hh = jax.tree.map(
-            lambda kept, now: kept.at[filled].set(now),
-            (memory.steps, memory.weight_hh.value),
-            (linearisation, recurrent_weights(cell)),
-        )
-        memory = BlockMemory(memory.influence, steps, Shared(weight_hh), Shared(filled + 1))
-        return next_state, lambda v: masked(cell, _pull_back(memory, v)), memory
-
-    def window(
+    def forward(
         self,
-        cell: AbstractGatedCell,
+        cell: AbstractDenseCell,
         state: State,
         xs: Input,
         memory: BlockMemory,
-        cotangents: Cotangents,
-    ) -> tuple[State, Params, PyTree, BlockMemory]:
-        """All steps at the same parameters: one sweep, one read of J and one fold for all of them."""
-        memory = _emptied(memory, _largest(memory.filled.value) > 0)
+        reset: Bool[Array, " time"] | None = None,
+    ) -> tuple[State, NewSteps]:
+        # The fold comes first: what follows then depends on it, and XLA need not copy J.
+        memory = _emptied(memory, largest(memory.filled.value) + count(xs, reset) > self.size)
+        state, memory, reset = self.begin(cell, state, memory, reset)
+        states, steps = linearisations(cell, state, xs, reset)
+        return states, NewSteps(memory, steps, reset)
 
-        def forward(state: State, x: Input):
-            next_state, linearisation = cell.linearise(state, x)
-            return next_state, (next_state, linearisation)
-
-        state, (states, steps) = jax.lax.scan(forward, state, xs)
-        vs, aux = cotangents(states)
-
-        def earlier(v, step):
-            v_here, alpha, beta = step
-            v = v + v_here
-            return _before(v, alpha, beta, recurrent_weights(cell)), v
-
+    def backward(self, cell: AbstractDenseCell, residual: NewSteps, vs: State) -> tuple[Params, Input, BlockMemory]:
+        memory, steps, reset = residual
         parts = jnp.stack(jax.tree.leaves(vs), axis=1)
-        at_start, visited = jax.lax.scan(
-            earlier, jnp.zeros_like(parts[0]), (parts, steps.alpha, steps.betas[0]), reverse=True
-        )
-        gradient = masked(cell, add(pull_back(list(at_start), memory.influence), immediate_gradient(steps, visited)))
-        influence = _fold(memory.influence, steps, recurrent_weights(cell))
-        return state, gradient, aux, BlockMemory(influence, memory.steps, memory.weight_hh, memory.filled)
+        v, v_initial, visited = _sweep(parts, steps, recurrent_weights(cell), reset)
+        gradient = immediate_gradient(steps, visited)
+        if (k := len(parts)) < self.size:
+            v, earlier = _sweep_block(memory, v)
+            gradient = add(gradient, immediate_gradient(memory.steps, earlier))
+        gradient = add(gradient, pull_back(list(v), memory.influence))
+        if reset is not None:
+            fresh = first_influence(cell, cell.initial_state())
+            gradient = add(gradient, pull_back(list(v_initial), fresh))
+            memory, steps = _forgotten(memory, steps, reset, fresh)
+        memory = self._written(memory, steps, recurrent_weights(cell)) if k < self.size else _folded(memory, steps, cell)
+        below = jnp.einsum("rki,rkgi,gij->rj", visited, steps.betas[-1], cell.weights()[-1])
+        return masked(cell, gradient), below, memory
+
+    def _written(
+        self, memory: BlockMemory, steps: Linearisation, weight_hh: Float[Array, "gates n n"]
+    ) -> BlockMemory:
+        """The memory with these steps behind the others of the block."""
+        filled, k = largest(memory.filled.value), len(steps.alpha)
+
+        def write(kept: Array, now: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(kept, now.astype(kept.dtype), filled, 0)
+
+        steps = jax.tree.map(write, memory.steps, steps)
+        weights = write(memory.weight_hh.value, jnp.broadcast_to(weight_hh, (k, *weight_hh.shape)))
+        return BlockMemory(memory.influence, steps, Shared(weights), Shared(filled + k))
 
 
-@jax.custom_batching.custom_vmap
-def _largest(filled: Int[Array, ""]) -> Int[Array, ""]:
-    """A count that stays one number when networks are mapped by `vmap`, as a condition or an index must.
+def linearisations(
+    cell: Any, state: State, xs: Input, reset: Bool[Array, " time"] | None
+) -> tuple[State, Linearisation]:
+    """The states after each of several steps and the local derivatives of each; one step needs no loop."""
 
-    The counts are equal unless someone put networks of different age together. Then those with fewer steps
-    stand still between their last step and the next, and are folded early, which changes nothing.
-    """
-    return filled
+    def step(state: State, at: tuple[Input, Any]) -> tuple[State, tuple[State, Linearisation]]:
+        following = cell.linearise(begun(cell, state, at[1]), at[0])
+        return following[0], following
+
+    if count(xs, reset) > 1:
+        return jax.lax.scan(step, state, (xs, reset))[1]
+    return jax.tree.map(lambda a: a[None], cell.linearise(state, xs[0]))
 
 
-@_largest.def_vmap
-def _largest_of_all(axis_size: int, in_batched: list[bool], filled: Int[Array, " networks"]) -> tuple[Array, bool]:
-    return _largest(filled.max(axis=0)), False
-
-
-def _standstill(steps: Linearisation) -> Linearisation:
+def standstill(steps: Linearisation) -> Linearisation:
     """Steps that change nothing, in place of these: α is the identity, nothing else has an effect."""
     nothing = jax.tree.map(jnp.zeros_like, steps)
     identity = jnp.eye(steps.alpha.shape[1], dtype=steps.alpha.dtype)[None, ..., None]
     return eqx.tree_at(lambda s: s.alpha, nothing, jnp.broadcast_to(identity, steps.alpha.shape))
+
+
+def since_reset(steps: Linearisation, reset: Bool[Array, " time"]) -> Linearisation:
+    """The steps with those before the last reset standing still."""
+    forgotten = jnp.cumsum(reset[::-1])[::-1] - reset > 0
+    return jax.tree.map(
+        lambda still, step: jnp.where(forgotten.reshape(-1, *[1] * (step.ndim - 1)), still, step),
+        standstill(steps),
+        steps,
+    )
 
 
 def _emptied(memory: BlockMemory, when: Bool[Array, ""]) -> BlockMemory:
@@ -135,7 +151,7 @@ def _emptied(memory: BlockMemory, when: Bool[Array, ""]) -> BlockMemory:
         when,
         lambda: (
             _fold(memory.influence, memory.steps, memory.weight_hh.value),
-            _standstill(memory.steps),
+            standstill(memory.steps),
             jnp.zeros_like(memory.filled.value),
         ),
         lambda: (memory.influence, memory.steps, memory.filled.value),
@@ -143,19 +159,62 @@ def _emptied(memory: BlockMemory, when: Bool[Array, ""]) -> BlockMemory:
     return BlockMemory(influence, steps, memory.weight_hh, Shared(filled))
 
 
-def _pull_back(memory: BlockMemory, v: State) -> Params:
-    filled = _largest(memory.filled.value)
+def _folded(memory: BlockMemory, steps: Linearisation, cell: AbstractDenseCell) -> BlockMemory:
+    influence = _fold(memory.influence, steps, recurrent_weights(cell))
+    return BlockMemory(influence, memory.steps, memory.weight_hh, memory.filled)
 
-    def earlier(back, carry):
+
+def _forgotten(
+    memory: BlockMemory, steps: Linearisation, reset: Bool[Array, " time"], fresh: Influence
+) -> tuple[BlockMemory, Linearisation]:
+    """J and the steps without what came before the last reset, if there was one."""
+    begun = reset.any()
+    influence, kept = jax.tree.map(
+        lambda new, old: jnp.where(begun, new, old),
+        (fresh, standstill(memory.steps)),
+        (memory.influence, memory.steps),
+    )
+    return BlockMemory(influence, kept, memory.weight_hh, memory.filled), since_reset(steps, reset)
+
+
+def _sweep(
+    parts: Float[Array, "steps parts n"],
+    steps: Linearisation,
+    weight_hh: Float[Array, "gates n n"],
+    reset: Bool[Array, " time"] | None,
+) -> tuple[Float[Array, "parts n"], Float[Array, "parts n"], Float[Array, "steps parts n"]]:
+    """Cotangents back through steps: what reaches the state before them, initial states, and the state after each."""
+
+    def earlier(carry: tuple[Array, Array], step: tuple) -> tuple[tuple[Array, Array], Array]:
+        (v, v_initial), (v_here, alpha, beta, reset) = carry, step
+        v = v + v_here
+        before = _before(v, alpha, beta, weight_hh)
+        if reset is not None:
+            v_initial, before = v_initial + jnp.where(reset, before, 0), jnp.where(reset, 0, before)
+        return (before, v_initial), v
+
+    zero = jnp.zeros_like(parts[0])
+    steps_back = (parts, steps.alpha, steps.betas[0], reset)
+    if len(parts) == 1:
+        (v, v_initial), visited = earlier((zero, zero), jax.tree.map(lambda a: a[0], steps_back))
+        return v, v_initial, visited[None]
+    (v, v_initial), visited = jax.lax.scan(earlier, (zero, zero), steps_back, reverse=True)
+    return v, v_initial, visited
+
+
+def _sweep_block(
+    memory: BlockMemory, v: Float[Array, "parts n"]
+) -> tuple[Float[Array, "parts n"], Float[Array, "size parts n"]]:
+    """A cotangent back through the filled steps of the block, to its start."""
+    filled, slots = largest(memory.filled.value), len(memory.weight_hh.value)
+
+    def earlier(back: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         v, visited = carry
         r = filled - 1 - back
         alpha, beta, weight_hh = memory.steps.alpha[r], memory.steps.betas[0][r], memory.weight_hh.value[r]
         return _before(v, alpha, beta, weight_hh), visited.at[r].set(v)
 
-    parts = jnp.stack(jax.tree.leaves(v))
-    visited = jnp.zeros((memory.weight_hh.value.shape[0], *parts.shape), parts.dtype)
-    at_start, visited = jax.lax.fori_loop(0, filled, earlier, (parts, visited))
-    return add(pull_back(list(at_start), memory.influence), immediate_gradient(memory.steps, visited))
+    return jax.lax.fori_loop(0, filled, earlier, (v, jnp.zeros((slots, *v.shape), v.dtype)))
 
 
 def _before(
@@ -193,13 +252,12 @@ def _fold(influence: Influence, steps: Linearisation, weight_hh: Float[Array, "*
     phi = phi.reshape(parts * n, parts * n)
     units = jax.tree.map(
         lambda j, unit: jnp.tensordot(phi, j, 1) + jnp.einsum("raki,rk...i->a...i", suffixes, unit),
-        with_weights(influence, [None] * len(steps.betas)),
+        without_weights(influence),
         steps.units,
     )
-    weights = [
-        _fold_weight(j, phi, suffixes, beta, z)
-        for j, beta, z in zip(weights_of(influence), steps.betas, steps.factors, strict=True)
-    ]
+    weights = map_weights(
+        lambda j, beta, z: _fold_weight(j, phi, suffixes, beta, z), influence, steps.betas, steps.factors
+    )
     return with_weights(units, weights)
 
 

@@ -1,14 +1,19 @@
-"""Backpropagation through the steps between two updates."""
+"""Backpropagation through the steps between two updates, and through a whole sequence."""
 
-from typing import ClassVar
+from typing import Any
 
+import equinox as eqx
 import jax
-from jaxtyping import PRNGKeyArray, PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PRNGKeyArray
 
 from rtrl._trained import join, split
-from rtrl._types import Cotangents, Input, Params, Pullback, State
+from rtrl._types import Input, Params, State
 from rtrl.cells import AbstractCell
 from rtrl.estimators._base import AbstractEstimator
+
+Begins = Bool[Array, ""]
+"""Whether the stream is still at its beginning, so that its state is the initial one."""
 
 
 class ChunkedBPTT(AbstractEstimator):
@@ -24,20 +29,42 @@ class ChunkedBPTT(AbstractEstimator):
     trajectories", Neural Computation 2(4), with h = h'.
     """
 
-    needs_windows: ClassVar[bool] = True
+    def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Begins:
+        return jnp.ones((), bool)
 
-    def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> None:
-        return None
-
-    def step(self, cell: AbstractCell, state: State, x: Input, memory: None) -> tuple[State, Pullback, None]:
+    def forward(
+        self, cell: AbstractCell, state: State, xs: Input, memory: Begins, reset: Bool[Array, " time"] | None = None
+    ) -> tuple[State, Any]:
+        state, memory, reset = self.begin(cell, state, memory, reset)
         params, static = split(cell)
-        next_state, vjp = jax.vjp(lambda p: join(p, static)(state, x), params)
-        return next_state, lambda v: vjp(v)[0], None
+        floats, rest = eqx.partition(xs, eqx.is_inexact_array)
 
-    def window(
-        self, cell: AbstractCell, state: State, xs: Input, memory: None, cotangents: Cotangents
-    ) -> tuple[State, Params, PyTree, None]:
-        params, static = split(cell)
-        states, vjp = jax.vjp(lambda p: join(p, static).trajectory(state, xs), params)
-        vs, aux = cotangents(states)
-        return jax.tree.map(lambda s: s[-1], states), vjp(vs)[0], aux, None
+        def states(params: Params, floats: Input) -> State:
+            moving = join(params, static)
+            start = jax.tree.map(lambda h0, h: jnp.where(memory, h0, h), moving.initial_state(), state)
+            return moving.trajectory(start, eqx.combine(floats, rest), reset)
+
+        return jax.vjp(states, params, floats)
+
+    def backward(self, cell: AbstractCell, residual: Any, vs: State) -> tuple[Params, Input, Begins]:
+        return *residual(vs), jnp.zeros((), bool)
+
+
+class BPTT(AbstractEstimator):
+    """Backpropagation through the whole sequence: exact, offline, memory O(T n) for T steps; one chunk of T steps.
+
+    Use it with `rtrl.sequence_gradient`; a `Learner` refuses it with `ValueError`.
+
+    Werbos (1990), "Backpropagation through time: what it does and how to do it", Proc. IEEE 78(10).
+    """
+
+    def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Begins:
+        return ChunkedBPTT().init(cell, state)
+
+    def forward(
+        self, cell: AbstractCell, state: State, xs: Input, memory: Begins, reset: Bool[Array, " time"] | None = None
+    ) -> tuple[State, Any]:
+        return ChunkedBPTT().forward(cell, state, xs, memory, reset)
+
+    def backward(self, cell: AbstractCell, residual: Any, vs: State) -> tuple[Params, Input, Begins]:
+        return ChunkedBPTT().backward(cell, residual, vs)

@@ -2,74 +2,88 @@
 
 import functools
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rtrl._types import Cotangents, Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractGatedCell, Linearisation, masked, recurrent_parameters
-from rtrl.estimators._base import AbstractEstimator, add
-from rtrl.estimators._block import immediate_gradient
+from rtrl._types import Influence, Input, Params, Pullback, State
+from rtrl.cells import AbstractDiagonalCell, AbstractGatedCell, Linearisation, initial_influence, masked
+from rtrl.estimators._base import AbstractEstimator, add, count
+from rtrl.estimators._block import immediate_gradient, since_reset
 from rtrl.estimators._textbook import trailing_axes
 
 OwnInfluence: TypeAlias = tuple[Influence, ...]
 """The influence of each unit's parameters on that unit: for each of its parts, the shape of the parameters."""
 
 
+class NewSteps(NamedTuple):
+    """What several steps leave for the way back: J before them, their derivatives, where the stream began anew."""
+
+    influence: OwnInfluence
+    steps: Linearisation
+    reset: Bool[Array, " time"] | None
+
+
 class Diagonal(AbstractEstimator):
     r"""$J_k \leftarrow \sum_l \alpha_{kl} J_l + I_k$ for the parts k of a unit: O(P) time and memory.
 
-    The influence is a tuple over the parts, each shaped like the parameters.
+    The influence is a tuple over the parts, each shaped like the parameters. Several steps at the same parameters
+    read and fold it once for all of them, as the block form does:
+
+    $$\sum_s \frac{d\ell_s}{d\theta} = \sum_r v_r I_r + v_0 J_0, \qquad
+      J_0 \leftarrow \Phi_0 J_0 + \sum_r \Phi_r I_r, \quad \Phi_r = \alpha_S \cdots \alpha_{r+1}$$
 
     Mozer (1989), "A focused backpropagation algorithm for temporal pattern recognition"; Zucchet et al.
     (2023), "Online learning of long-range dependencies", equation 4.
     """
 
-    def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:
-        return no_own_influence(cell, state)
+    def init(self, cell: AbstractDiagonalCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:
+        return first_own_influence(cell)
 
     def step(
-        self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence
+        self, cell: AbstractDiagonalCell, state: State, x: Input, memory: OwnInfluence
     ) -> tuple[State, Pullback, OwnInfluence]:
         return step_within_units(cell, state, x, memory)
 
-    def window(
-        self, cell: AbstractGatedCell, state: State, xs: Input, memory: OwnInfluence, cotangents: Cotangents
-    ) -> tuple[State, Params, PyTree, OwnInfluence]:
-        return self.window_and_below(cell, state, xs, memory, cotangents)[:4]
-
-    def window_and_below(
+    def forward(
         self,
-        cell: AbstractGatedCell,
+        cell: AbstractDiagonalCell,
         state: State,
         xs: Input,
         memory: OwnInfluence,
-        cotangents: Cotangents,
-    ) -> tuple[State, Params, PyTree, OwnInfluence, Input]:
-        r"""All steps at the same parameters: as in the block form, J is read and folded once for all of them.
-
-        $$\sum_s \frac{d\ell_s}{d\theta} = \sum_r v_r I_r + v_0 J_0, \qquad
-          J_0 \leftarrow \Phi_0 J_0 + \sum_r \Phi_r I_r, \quad \Phi_r = \alpha_S \cdots \alpha_{r+1}$$
-        """
-        states = cell.trajectory(state, xs)
+        reset: Bool[Array, " time"] | None = None,
+    ) -> tuple[State, Any]:
+        if count(xs, reset) == 1:
+            return super().forward(cell, state, xs, memory, reset)
+        state, memory, reset = self.begin(cell, state, memory, reset)
+        states = cell.trajectory(state, xs, reset)
         before = jax.tree.map(lambda s, after: jnp.concatenate([s[None], after[:-1]]), state, states)
-        _, steps = jax.vmap(cell.linearise)(before, xs)
-        vs, aux = cotangents(states)
-        parts = jnp.stack(jax.tree.leaves(jax.vmap(cell.recurrent)(vs)), axis=1)
-        at_start, visited = _sweep(jnp.zeros_like(parts[0])[None], parts[:, None], steps.alpha)
-        gradient = add(immediate_gradient(steps, visited[:, 0]), _weigh(at_start[0], memory))
-        # What the cell's output needs beside the recurrent state (`assemble`) has a cotangent of its own.
-        _, beside = jax.vjp(lambda xs: jax.vmap(cell.assemble)(jax.vmap(cell.recurrent)(states), xs), xs)
-        below = jnp.einsum("rki,rkgi,gij->rj", visited[:, 0], steps.betas[-1], cell.weight_ih) + beside(vs)[0]
-        return jax.tree.map(lambda s: s[-1], states), gradient, aux, _fold(memory, steps), below
+        if reset is not None:
+            at = reset[:, None]
+            before = jax.tree.map(lambda h0, h: jnp.where(at, h0[None], h), cell.initial_state(), before)
+        return states, NewSteps(memory, jax.vmap(cell.linearise)(before, xs)[1], reset)
+
+    def backward(self, cell: AbstractDiagonalCell, residual: Any, vs: State) -> tuple[Params, Input, OwnInfluence]:
+        if not isinstance(residual, NewSteps):
+            return super().backward(cell, residual, vs)
+        influence, steps, reset = residual
+        parts = jnp.stack(jax.tree.leaves(vs), axis=1)
+        v, v_initial, visited = _sweep(jnp.zeros_like(parts[0])[None], parts[:, None], steps.alpha, reset)
+        gradient = add(immediate_gradient(steps, visited[:, 0]), _weigh(v[0], influence))
+        if reset is not None:
+            fresh = first_own_influence(cell)
+            gradient = add(gradient, _weigh(v_initial[0], fresh))
+            influence = jax.tree.map(lambda new, old: jnp.where(reset.any(), new, old), fresh, influence)
+        below = jnp.einsum("rki,rkgi,gij->rj", visited[:, 0], steps.betas[-1], cell.weights()[-1])
+        return gradient, below, _fold(influence, steps if reset is None else since_reset(steps, reset))
 
 
-def no_own_influence(cell: AbstractGatedCell, state: State) -> OwnInfluence:
-    """Zeros in the shape of the parameters, for each part of a unit."""
-    parameters = recurrent_parameters(cell)
-    return tuple(jax.tree.map(jnp.zeros_like, parameters) for _ in jax.tree.leaves(cell.recurrent(state)))
+def first_own_influence(cell: AbstractGatedCell) -> OwnInfluence:
+    """dh₀/dθ for each part of a unit, in the shape of the parameters: zero but for parameters of the initial state."""
+    first = initial_influence(cell)
+    return tuple(jax.tree.map(lambda i, k=k: i[k], first) for k in range(len(jax.tree.leaves(cell.initial_state()))))
 
 
 def step_within_units(
@@ -88,7 +102,7 @@ def step_within_units(
     )
 
     def pullback(v: State) -> Params:
-        return masked(cell, _weigh(jnp.stack(jax.tree.leaves(cell.recurrent(v))), influence))
+        return masked(cell, _weigh(jnp.stack(jax.tree.leaves(v)), influence))
 
     return next_state, pullback, influence
 
@@ -98,7 +112,7 @@ def _fold(memory: OwnInfluence, steps: Linearisation) -> OwnInfluence:
     n_parts, n = steps.alpha.shape[-2:]
     identity = jnp.broadcast_to(jnp.eye(n_parts, dtype=steps.alpha.dtype)[..., None], (n_parts, n_parts, n))
     nothing = jnp.zeros((steps.alpha.shape[0], *identity.shape), identity.dtype)
-    phi, suffixes = _sweep(identity, nothing, steps.alpha)
+    phi, _, suffixes = _sweep(identity, nothing, steps.alpha)
     return tuple(add(_weigh(phi[k], memory), immediate_gradient(steps, suffixes[:, k])) for k in range(n_parts))
 
 
@@ -106,15 +120,20 @@ def _sweep(
     v: Float[Array, "rows parts n"],
     arriving: Float[Array, "steps rows parts n"],
     alpha: Float[Array, "steps parts parts n"],
-) -> tuple[Float[Array, "rows parts n"], Float[Array, "steps rows parts n"]]:
-    """Cotangents back through several steps: what reaches the state before them, and the state after each."""
+    reset: Bool[Array, " steps"] | None = None,
+) -> tuple[Float[Array, "rows parts n"], Float[Array, "rows parts n"], Float[Array, "steps rows parts n"]]:
+    """Cotangents back through steps: what reaches the state before them, initial states, and the state after each."""
 
-    def earlier(v, step):
-        v_here, alpha = step
+    def earlier(carry: tuple[Array, Array], step: tuple) -> tuple[tuple[Array, Array], Array]:
+        (v, v_initial), (v_here, alpha, reset) = carry, step
         v = v + v_here
-        return jnp.einsum("rki,kli->rli", v, alpha), v
+        before = jnp.einsum("rki,kli->rli", v, alpha)
+        if reset is not None:
+            v_initial, before = v_initial + jnp.where(reset, before, 0), jnp.where(reset, 0, before)
+        return (before, v_initial), v
 
-    return jax.lax.scan(earlier, v, (arriving, alpha), reverse=True)
+    (v, v_initial), visited = jax.lax.scan(earlier, (v, jnp.zeros_like(v)), (arriving, alpha, reset), reverse=True)
+    return v, v_initial, visited
 
 
 def _weigh(per_unit: Float[Array, "parts n"], influence: tuple[Influence, ...]) -> Params:

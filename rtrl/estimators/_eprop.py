@@ -5,7 +5,7 @@ from jaxtyping import PRNGKeyArray
 from rtrl._types import Input, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell
 from rtrl.estimators._base import AbstractEstimator, check_gated
-from rtrl.estimators._diagonal import OwnInfluence, no_own_influence, step_within_units
+from rtrl.estimators._diagonal import OwnInfluence, first_own_influence, step_within_units
 
 
 class EProp(AbstractEstimator):
@@ -24,7 +24,7 @@ class EProp(AbstractEstimator):
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:
         gated = check_gated(self, cell)
-        return no_own_influence(gated, state)
+        return first_own_influence(gated)
 
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence

@@ -6,7 +6,7 @@ from rtrl._types import Input, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell
 from rtrl.estimators._base import AbstractEstimator
 from rtrl.estimators._kronecker import KroneckerSum, Lefts, Rights, no_products, step_of_products
-from rtrl.estimators._random import balance, signs
+from rtrl.estimators._random import balance, key_of, signs
 
 
 class KFRTRL(AbstractEstimator):
@@ -28,6 +28,9 @@ class KFRTRL(AbstractEstimator):
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> KroneckerSum:
         return no_products(self, cell, state, 1, key)
+
+    def restart(self, cell: AbstractCell, memory: KroneckerSum) -> KroneckerSum:
+        return self.init(cell, cell.initial_state(), key=key_of(memory.seed))
 
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: KroneckerSum

@@ -1,17 +1,19 @@
 """The influence of each weight as a random sum of Kronecker products, right on average."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from rtrl._trained import trained
 from rtrl._types import Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractCell, AbstractGatedCell, masked, recurrent_weights, weights_of, with_weights
+from rtrl.cells import AbstractCell, AbstractGatedCell, map_weights, masked, recurrent_weights, with_weights
 from rtrl.estimators._base import AbstractEstimator, check_dense
 from rtrl.estimators._random import Seed, first_seed, keys_of_step
 from rtrl.estimators._real import vector
-from rtrl.estimators._textbook import add_to_own_unit, advance, no_influence_of_units, pull_back
+from rtrl.estimators._textbook import add_to_own_unit, advance, first_influence_of_units, pull_back
 
 Lefts = Float[Array, "_rank states _gates n"]
 Rights = Float[Array, "_rank _width"]
@@ -21,10 +23,10 @@ Reduce = Callable[[PRNGKeyArray, Lefts, Rights], tuple[Lefts, Rights]]
 
 
 class KroneckerSum(eqx.Module):
-    """J ≈ Σ A ⊗ u for each weight, J itself for the per-unit parameters, and the seed of the next step's signs."""
+    """J ≈ Σ A ⊗ u for each weight that is trained, J itself for the per-unit parameters, and the next step's seed."""
 
-    lefts: tuple[Lefts, ...]
-    rights: tuple[Rights, ...]
+    lefts: tuple[Lefts | None, ...]
+    rights: tuple[Rights | None, ...]
     units: Influence
     seed: Seed
 
@@ -34,10 +36,11 @@ def no_products(
 ) -> KroneckerSum:
     """Zeros; raises `TypeError` unless the cell is dense and gated, `ValueError` without a key."""
     gated = check_dense(estimator, cell)
-    states = vector(state).size
-    lefts = tuple(jnp.zeros((rank, states, *w.shape[:2]), w.dtype) for w in weights_of(gated))
-    rights = tuple(jnp.zeros((rank, w.shape[2]), w.dtype) for w in weights_of(gated))
-    return KroneckerSum(lefts, rights, no_influence_of_units(gated, state), first_seed(estimator, key))
+    states, params = vector(state).size, trained(gated)
+    lefts = map_weights(lambda w: jnp.zeros((rank, states, *w.shape[:2]), w.dtype), params)
+    rights = map_weights(lambda w: jnp.zeros((rank, w.shape[2]), w.dtype), params)
+    units = first_influence_of_units(gated, state)
+    return KroneckerSum(tuple(lefts), tuple(rights), units, first_seed(estimator, key))
 
 
 def step_of_products(
@@ -52,7 +55,9 @@ def step_of_products(
     dynamics = linearisation.dynamics(recurrent_weights(cell))
     seed, keys = keys_of_step(memory.seed, len(memory.rights))
 
-    def reduced(key: PRNGKeyArray, lefts: Lefts, rights: Rights, beta: Array, z: Array) -> tuple[Lefts, Rights]:
+    def reduced(key: PRNGKeyArray, lefts: Any, rights: Any, beta: Array, z: Array) -> tuple[Any, Any]:
+        if lefts is None:
+            return None, None
         pushed = jnp.einsum("ab,rbgi->ragi", dynamics, lefts)
         immediate = add_to_own_unit(jnp.zeros_like(lefts[0]), beta, 0)
         return reduce(key, jnp.concatenate([pushed, immediate[None]]), jnp.concatenate([rights, z[None]]))
@@ -66,7 +71,7 @@ def step_of_products(
 def _pull_back(memory: KroneckerSum, v: State) -> Params:
     row = vector(v)
     weights = [
-        jnp.einsum("rgi,rj->gij", jnp.einsum("a,ragi->rgi", row, lefts), rights)
-        for lefts, rights in zip(memory.lefts, memory.rights, strict=True)
+        None if u is None else jnp.einsum("rgi,rj->gij", jnp.einsum("a,ragi->rgi", row, lefts), u)
+        for lefts, u in zip(memory.lefts, memory.rights, strict=True)
     ]
     return with_weights(pull_back(v, memory.units), weights)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rtrl._trained import join, split, trained
 from rtrl._types import Influence, Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, StackedCell
-from rtrl.estimators._base import AbstractEstimator, add
+from rtrl.estimators._base import AbstractEstimator, add, one_step
 from rtrl.estimators._real import from_vector, no_influence, row, vector
 
 FormOf = Callable[[AbstractCell], AbstractEstimator]
@@ -36,18 +36,21 @@ class Layered(AbstractEstimator):
     form: FormOf = eqx.field(static=True)
 
     def init(self, cell: StackedCell, state: State, *, key: PRNGKeyArray | None = None) -> LayeredMemory:
-        below = (no_influence(_below(trained(cell), k), s) for k, s in enumerate(state[1]))
-        return LayeredMemory(own_memories(self.form, cell, state), tuple(below))
+        below = (no_influence(_below(trained(cell), k), s) for k, s in enumerate(state))
+        return LayeredMemory(first_memories(self.form, cell, state), tuple(below))
 
     def step(
         self, cell: StackedCell, state: State, x: Input, memory: LayeredMemory
     ) -> tuple[State, Pullback, LayeredMemory]:
-        states, own_pullbacks, own = climb(self.form, cell, state, x, memory.own)
+        states, own_pullbacks, own = self._climb(cell, state, x, memory.own)
         below: list[Influence] = []
 
         def whole(k: int, v: State) -> Params:
             """The product v ds^k/dθ for all parameters of the stack."""
-            gradient = add_layer(zeros(cell), k, own_pullbacks[k](v))
+            gradient = zeros(cell)
+            if own_pullbacks[k] is None:
+                return gradient
+            gradient = add_layer(gradient, k, own_pullbacks[k](v))
             return add(gradient, jax.tree.map(lambda j: jnp.tensordot(row(v), j, 1), below[k]))
 
         def whole_of_input(k: int, v: Array) -> Params:
@@ -57,34 +60,41 @@ class Layered(AbstractEstimator):
             return gradient
 
         for k, old in enumerate(memory.below):
-            arrives = cell.entering(x, states[:k])
-            by_input, advance = _local_jacobians(cell.layers[k], state[1][k], arrives)
+            if not jax.tree.leaves(old):
+                below.append(old)
+                continue
+            by_input, advance = _local_jacobians(cell.layers[k], state[k], cell.entering(x, states[:k]))
             new = jax.vmap(lambda v, k=k: _below(whole_of_input(k, v), k))(by_input)
             below.append(jax.tree.map(lambda j, i, advance=advance: advance(j) + i, old, new))
 
         def pullback(v: State) -> Params:
             gradient = zeros(cell)
-            for k, v_state in enumerate(v[1]):
+            for k, v_state in enumerate(v):
                 gradient = add(gradient, whole(k, v_state))
             return gradient
 
-        return (x, states), pullback, LayeredMemory(own, tuple(below))
+        return states, pullback, LayeredMemory(own, tuple(below))
+
+    def _climb(
+        self, cell: StackedCell, state: State, x: Input, memories: tuple[Memory, ...]
+    ) -> tuple[tuple[State, ...], list[Pullback | None], tuple[Memory, ...]]:
+        """One step of every layer, lowest first: the next states, the layers' own pullbacks and memories."""
+        states, pullbacks, after = (), [], ()
+        for k, (layer, old, memory) in enumerate(zip(cell.layers, state, memories, strict=True)):
+            new, pullback = (), None
+            if isinstance(layer, AbstractCell):
+                new, pullback, memory = one_step(self.form(layer), layer, old, cell.entering(x, states[:k]), memory)
+            states, after = (*states, new), (*after, memory)
+            pullbacks.append(pullback)
+        return states, pullbacks, after
 
 
-def own_memories(form: FormOf, cell: StackedCell, state: State) -> tuple[Memory, ...]:
-    return tuple(form(layer).init(layer, s) for layer, s in zip(cell.layers, state[1], strict=True))
-
-
-def climb(
-    form: FormOf, cell: StackedCell, state: State, x: Input, memories: tuple[Memory, ...]
-) -> tuple[tuple[State, ...], list[Pullback], tuple[Memory, ...]]:
-    """One step of every layer, lowest first: the next states, the layers' own pullbacks and memories."""
-    states, pullbacks, after = (), [], ()
-    for layer, old, memory in zip(cell.layers, state[1], memories, strict=True):
-        new, pullback, memory = form(layer).step(layer, old, cell.entering(x, states), memory)
-        states, after = (*states, new), (*after, memory)
-        pullbacks.append(pullback)
-    return states, pullbacks, after
+def first_memories(form: FormOf, cell: StackedCell, state: State) -> tuple[Memory, ...]:
+    """The memory of each layer; a layer without state has none."""
+    return tuple(
+        form(layer).init(layer, s) if isinstance(layer, AbstractCell) else None
+        for layer, s in zip(cell.layers, state, strict=True)
+    )
 
 
 def through_glue(cell: StackedCell, x: Input, below: tuple[State, ...], v: Array) -> tuple[Params, tuple[State, ...]]:
@@ -121,10 +131,11 @@ def _local_jacobians(
 
 def _below(parameters: Params, k: int) -> Params:
     """The parameters that act on layer k from below: of the layers under it, and of what stands between."""
+    has_state = isinstance(parameters.layers[k], AbstractCell)
 
     def keep(path: tuple, leaf: Array) -> Array | None:
         limit = k + 1 if path[0].name == "norms" else k
-        return leaf if path[1].idx < limit else None
+        return leaf if path[1].idx < limit and has_state else None
 
     return jax.tree_util.tree_map_with_path(keep, parameters)
 

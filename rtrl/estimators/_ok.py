@@ -9,7 +9,7 @@ from rtrl._types import Input, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell
 from rtrl.estimators._base import AbstractEstimator
 from rtrl.estimators._kronecker import KroneckerSum, Lefts, Rights, no_products, step_of_products
-from rtrl.estimators._random import signs
+from rtrl.estimators._random import key_of, signs
 
 
 class OK(AbstractEstimator):
@@ -34,6 +34,9 @@ class OK(AbstractEstimator):
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> KroneckerSum:
         return no_products(self, cell, state, self.rank, key)
 
+    def restart(self, cell: AbstractCell, memory: KroneckerSum) -> KroneckerSum:
+        return self.init(cell, cell.initial_state(), key=key_of(memory.seed))
+
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: KroneckerSum
     ) -> tuple[State, Pullback, KroneckerSum]:
@@ -46,7 +49,8 @@ def _reduce(key: PRNGKeyArray, lefts: Lefts, rights: Rights) -> tuple[Lefts, Rig
     Singular vectors come from a Gram matrix, in half of the digits. That costs nothing but a little optimality:
     the mean is right for any orthonormal right vectors, if the left ones belong to them.
     """
-    rank = len(rights) - 1
+    dtype, rank = rights.dtype, len(rights) - 1
+    lefts, rights = (a.astype(jnp.promote_types(dtype, jnp.float32)) for a in (lefts, rights))
     right_basis, triangle = jnp.linalg.qr(rights.T)
     columns = (triangle @ lefts.reshape(rank + 1, -1)).T
     _, turn = jnp.linalg.eigh(columns.T @ columns)
@@ -55,7 +59,8 @@ def _reduce(key: PRNGKeyArray, lefts: Lefts, rights: Rights) -> tuple[Lefts, Rig
     sigma = jnp.linalg.norm(scaled, axis=0)
     factor = _random_root(key, sigma, rank)
     u = scaled / jnp.where(sigma > 0, sigma, 1)[None]
-    return (u @ factor).T.reshape(rank, *lefts.shape[1:]), (right_basis @ (turn @ factor)).T
+    left, right = (u @ factor).T.reshape(rank, *lefts.shape[1:]), (right_basis @ (turn @ factor)).T
+    return left.astype(dtype), right.astype(dtype)
 
 
 def _random_root(key: PRNGKeyArray, sigma: Float[Array, " terms"], rank: int) -> Float[Array, "terms rank"]:

@@ -19,9 +19,13 @@ def first_seed(estimator: AbstractEstimator, key: PRNGKeyArray | None) -> Seed:
     return jax.random.bits(key, (2,), jnp.uint32)
 
 
+def key_of(seed: Seed) -> PRNGKeyArray:
+    return jax.random.wrap_key_data(seed, impl="threefry2x32")
+
+
 def keys_of_step(seed: Seed, count: int) -> tuple[Seed, list[PRNGKeyArray]]:
     """The seed of the next step, and so many keys for this one."""
-    following, *keys = jax.random.split(jax.random.wrap_key_data(seed, impl="threefry2x32"), 1 + count)
+    following, *keys = jax.random.split(key_of(seed), 1 + count)
     return jax.random.key_data(following), keys
 
 

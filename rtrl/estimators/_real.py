@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from rtrl._trained import join
 from rtrl._types import Influence, Params, State
+from rtrl.cells import AbstractCell
 
 
 def real(tree: Any) -> Any:
@@ -32,6 +34,18 @@ def vector(state: State) -> Float[Array, " states"]:
 def from_vector(flat: Float[Array, " states"], like: State) -> State:
     """The inverse of `vector`, in the structure and dtypes of `like`."""
     return unreal(ravel_pytree(real(like))[1](flat), like)
+
+
+def first_influence(cell: AbstractCell, parameters: Params) -> Influence:
+    """dh₀/dθ in real numbers, zero where the initial state is a constant."""
+    flat, vjp = jax.vjp(lambda p: real_initial(cell, parameters, p), real(parameters))
+    return jax.vmap(lambda v: vjp(v)[0])(jnp.eye(flat.size, dtype=flat.dtype))
+
+
+def real_initial(cell: AbstractCell, parameters: Params, real_parameters: Params) -> Float[Array, " states"]:
+    """The initial state as a function of real parameters, in the structure of `parameters`."""
+    moving = join(unreal(real_parameters, parameters), cell)
+    return vector(jax.tree.map(jnp.asarray, moving.initial_state()))
 
 
 def no_influence(parameters: Params, state: State) -> Influence:

@@ -6,7 +6,7 @@ from jaxtyping import PRNGKeyArray
 from rtrl._types import Input, Pullback, State
 from rtrl.cells import AbstractCell, AbstractGatedCell
 from rtrl.estimators._base import AbstractEstimator, check_dense
-from rtrl.estimators._diagonal import OwnInfluence, no_own_influence, step_within_units
+from rtrl.estimators._diagonal import OwnInfluence, first_own_influence, step_within_units
 
 
 class RFLO(AbstractEstimator):
@@ -31,7 +31,7 @@ class RFLO(AbstractEstimator):
                 f"cell: expected leaky units of one number with one pre-activation for RFLO, such as CTRNNCell, got "
                 f"{type(gated).__name__} with {parts} numbers and {gates} pre-activations a unit; EProp() serves it"
             )
-        return no_own_influence(gated, state)
+        return first_own_influence(gated)
 
     def step(
         self, cell: AbstractGatedCell, state: State, x: Input, memory: OwnInfluence

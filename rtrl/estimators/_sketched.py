@@ -10,11 +10,19 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rtrl._sizes import check_sizes
 from rtrl._types import Input, Memory, Params, Pullback, State
-from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, masked, recurrent_parameters, recurrent_weights
+from rtrl.cells import (
+    AbstractCell,
+    AbstractGatedCell,
+    Linearisation,
+    StackedCell,
+    masked,
+    recurrent_parameters,
+    recurrent_weights,
+)
 from rtrl.estimators._base import AbstractEstimator, check_dense
 from rtrl.estimators._real import vector
-from rtrl.estimators._sketched_arbitrary import ArbitrarySketch, Subspace
-from rtrl.estimators._textbook import trailing_axes
+from rtrl.estimators._sketched_arbitrary import ArbitrarySketch, Subspace, orthonormal
+from rtrl.estimators._textbook import first_influence, trailing_axes
 
 
 class Sketch(eqx.Module):
@@ -49,14 +57,12 @@ class SketchedRTRL(AbstractEstimator):
         flat = vector(state)
         if self.rank > flat.size:
             raise ValueError(f"rank: expected at most {flat.size}, the size of the state, got {self.rank}")
-        if cell.coupling == "arbitrary":
+        if isinstance(cell, StackedCell):
+            raise TypeError(f"cell: expected one layer for SketchedRTRL, got {type(cell).__name__}; RTRL() serves it")
+        if not isinstance(cell, AbstractGatedCell):
             return ArbitrarySketch(self.rank).init(cell, state)
-        parameters = recurrent_parameters(check_dense(self, cell))
-        rows = jax.tree.map(
-            lambda p, trailing: jnp.zeros((self.rank, *_by_unit(p[None], trailing).shape[1:]), p.dtype),
-            parameters,
-            trailing_axes(parameters),
-        )
+        first = first_influence(check_dense(self, cell), state)
+        rows = jax.tree.map(lambda j, trailing: _by_unit(j[: self.rank], trailing), first, trailing_axes(first))
         return Sketch(jnp.eye(flat.size, self.rank, dtype=flat.dtype), rows)
 
     def step(self, cell: Any, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
@@ -65,7 +71,7 @@ class SketchedRTRL(AbstractEstimator):
         next_state, linearisation = cell.linearise(state, x)
         pushed = linearisation.dynamics(recurrent_weights(cell)) @ memory.basis
         immediate = _immediate(cell, linearisation)
-        basis, _ = jnp.linalg.qr(_times_own_transpose(pushed, memory.rows, immediate, memory.basis))
+        basis = orthonormal(_times_own_transpose(pushed, memory.rows, immediate, memory.basis))
         turned = basis.T @ pushed
         by_unit = basis.reshape(*linearisation.alpha.shape[1:], self.rank)
         rows = jax.tree.map(

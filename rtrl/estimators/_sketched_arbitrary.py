@@ -9,7 +9,7 @@ from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractCell, recurrent_parameters
 from rtrl.estimators._arbitrary import real_step
 from rtrl.estimators._base import AbstractEstimator
-from rtrl.estimators._real import real, row, unreal, vector
+from rtrl.estimators._real import first_influence, real, row, unreal, vector
 
 
 class Subspace(eqx.Module):
@@ -30,7 +30,7 @@ class ArbitrarySketch(AbstractEstimator):
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Subspace:
         flat = vector(state)
-        rows = jax.tree.map(lambda p: jnp.zeros((self.rank, *p.shape), p.dtype), real(recurrent_parameters(cell)))
+        rows = jax.tree.map(lambda j: j[: self.rank], first_influence(cell, recurrent_parameters(cell)))
         return Subspace(jnp.eye(flat.size, self.rank, dtype=flat.dtype), rows)
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Subspace) -> tuple[State, Pullback, Subspace]:
@@ -51,7 +51,7 @@ class ArbitrarySketch(AbstractEstimator):
             return jax.jvp(lambda p, s: advance(p, s)[0], (real(params), flat), (z, through_state))[1]
 
         turned = jax.vmap(lambda q: from_the_right(from_the_left(q)), in_axes=1, out_axes=1)(basis)
-        basis_next, _ = jnp.linalg.qr(turned)
+        basis_next = orthonormal(turned)
         rows_next = jax.vmap(from_the_left, in_axes=1)(basis_next)
 
         def pullback(v: State) -> Params:
@@ -59,3 +59,9 @@ class ArbitrarySketch(AbstractEstimator):
             return jax.tree.map(jnp.conj, unreal(products, params))
 
         return next_state, pullback, Subspace(basis_next, rows_next)
+
+
+def orthonormal(columns: Float[Array, "states rank"]) -> Float[Array, "states rank"]:
+    """An orthonormal basis of the columns, computed in float32 at least: there is no QR in half precision."""
+    wide = columns.astype(jnp.promote_types(columns.dtype, jnp.float32))
+    return jnp.linalg.qr(wide)[0].astype(columns.dtype)

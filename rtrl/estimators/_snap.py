@@ -6,10 +6,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
 from rtrl._types import Input, Memory, Pullback, State
-from rtrl.cells import AbstractCell, AbstractGatedCell, Linearisation, recurrent_weights
+from rtrl.cells import AbstractCell, AbstractDenseCell, AbstractDiagonalCell, AbstractGatedCell, Linearisation, recurrent_weights
 from rtrl.estimators._base import AbstractEstimator, check_gated
-from rtrl.estimators._diagonal import no_own_influence, step_within_units
-from rtrl.estimators._sparse import no_sparse_influence, step_within_reach
+from rtrl.estimators._diagonal import first_own_influence, step_within_units
+from rtrl.estimators._sparse import first_sparse_influence, step_within_reach
 
 
 class SnAp(AbstractEstimator):
@@ -36,13 +36,13 @@ class SnAp(AbstractEstimator):
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Memory:
         gated = check_gated(self, cell)
         if self._within_units(gated):
-            return no_own_influence(gated, state)
-        if getattr(gated, "mask", None) is None:
+            return first_own_influence(gated)
+        if not isinstance(gated, AbstractDenseCell) or gated.mask is None:
             raise TypeError(
                 f"cell: expected a mask of recurrent weights for SnAp({self.order}), got {type(gated).__name__} "
                 f"without one, in which every unit reaches all others; SnAp(1) and RTRL() serve it"
             )
-        return no_sparse_influence(gated, state, self.order)
+        return first_sparse_influence(gated, state, self.order)
 
     def step(self, cell: AbstractGatedCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
         if self._within_units(cell):
@@ -50,12 +50,12 @@ class SnAp(AbstractEstimator):
         return step_within_reach(cell, state, x, memory, self.order)
 
     def _within_units(self, cell: AbstractGatedCell) -> bool:
-        return self.order == 1 or cell.coupling == "diagonal"
+        return self.order == 1 or isinstance(cell, AbstractDiagonalCell)
 
 
 def _own(cell: AbstractGatedCell, linearisation: Linearisation) -> Float[Array, "parts parts n"]:
     """The diagonal of D: how a unit acts on itself, through its own recurrent weight too."""
-    if cell.coupling == "diagonal":
+    if not isinstance(cell, AbstractDenseCell):
         return linearisation.alpha
     own_weights = jnp.diagonal(recurrent_weights(cell), axis1=1, axis2=2)
     through_weights = jnp.einsum("kgi,gi->ki", linearisation.betas[0], own_weights)

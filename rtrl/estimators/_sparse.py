@@ -9,15 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from rtrl._trained import trained
 from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import (
     Linearisation,
     Mask,
-    recurrent_parameters,
+    initial_influence,
+    map_weights,
     recurrent_weights,
-    weights_of,
     with_weights,
 )
+from rtrl.estimators._textbook import without_weights
 
 
 class Lists(eqx.Module):
@@ -31,25 +33,26 @@ class SparseInfluence(eqx.Module):
     """J by the unit that owns the parameters: axes (owner, unit in its reach, part, …).
 
     Of the recurrent weights only those that exist: (…, gates, inputs); of the others (…, gates, m); of a
-    per-unit parameter what stands before its unit axis. Immediate derivatives have no reach axis: it is the owner.
+    per-unit parameter what stands before its unit axis; `None` for frozen weights. Immediate derivatives have no reach axis: it is the owner.
     """
 
-    weight_hh: Float[Array, "n *reach parts gates inputs"]
-    weight_ih: Float[Array, "n *reach parts gates m"]
+    weight_hh: Float[Array, "n *reach parts gates inputs"] | None
+    weight_ih: Float[Array, "n *reach parts gates m"] | None
     units: PyTree[Array]
 
 
-def no_sparse_influence(cell: Any, state: State, order: int) -> SparseInfluence:
-    """Zeros for every entry that is kept."""
+def first_sparse_influence(cell: Any, state: State, order: int) -> SparseInfluence:
+    """dh₀/dθ for every entry that is kept: zero but for parameters of the initial state, on their own unit."""
     reach, inputs = _pattern(cell.mask, order)
     (n, longest), parts = reach.units.shape, len(jax.tree.leaves(state))
     gates, _, m = cell.weight_ih.shape
     zeros = functools.partial(jnp.zeros, dtype=cell.weight_ih.dtype)
-    units = with_weights(recurrent_parameters(cell), [None] * len(weights_of(cell)))
+    owned = jax.tree.map(lambda i: jnp.moveaxis(i, -1, 0), without_weights(initial_influence(cell)))
     return SparseInfluence(
-        zeros((n, longest, parts, gates, inputs.units.shape[1])),
-        zeros((n, longest, parts, gates, m)),
-        jax.tree.map(lambda p: jnp.zeros((n, longest, parts, *p.shape[:-1]), p.dtype), units),
+        *map_weights(
+            lambda _, shape: zeros((n, longest, parts, gates, shape)), trained(cell), (inputs.units.shape[1], m)
+        ),
+        jax.tree.map(lambda i: jnp.zeros((n, longest, *i.shape[1:]), i.dtype).at[:, 0].set(i), owned),
     )
 
 
@@ -63,7 +66,7 @@ def step_within_reach(
     influence = jax.tree.map(
         lambda j, now: jnp.einsum("urksl,usl...->urk...", transition, j).at[:, 0].add(now),
         memory,
-        _immediate(linearisation, inputs),
+        _immediate(cell, linearisation, inputs),
     )
 
     def pullback(v: State) -> Params:
@@ -111,22 +114,24 @@ def _transition(
     return transition * reach.valid[:, :, None, None, None]
 
 
-def _immediate(linearisation: Linearisation, inputs: Lists) -> SparseInfluence:
+def _immediate(cell: Any, linearisation: Linearisation, inputs: Lists) -> SparseInfluence:
     """I: each parameter's derivative on its own unit, the first in its own reach."""
-    beta_hh, beta_ih = (jnp.transpose(beta, (2, 0, 1)) for beta in linearisation.betas)
     h, x = linearisation.factors
-    acting = h[inputs.units] * inputs.valid
+    acting = (h[inputs.units] * inputs.valid)[:, None, None], x[None, None, None]
     return SparseInfluence(
-        beta_hh[..., None] * acting[:, None, None],
-        beta_ih[..., None] * x[None, None, None],
+        *map_weights(
+            lambda _, beta, z: jnp.transpose(beta, (2, 0, 1))[..., None] * z, trained(cell), linearisation.betas, acting
+        ),
         jax.tree.map(lambda unit: jnp.moveaxis(unit, -1, 0), linearisation.units),
     )
 
 
 def _from_owners(cell: Any, owned: SparseInfluence, inputs: Lists) -> Params:
     """A gradient by owner in the shape of the parameters, zero for weights that do not exist."""
-    n = len(inputs.units)
-    values = jnp.moveaxis(owned.weight_hh * inputs.valid[:, None], 1, 0)
-    weight_hh = jnp.zeros_like(cell.weight_hh).at[:, np.arange(n)[:, None], inputs.units].add(values)
     units = jax.tree.map(lambda unit: jnp.moveaxis(unit, 0, -1), owned.units)
-    return with_weights(units, [weight_hh, jnp.moveaxis(owned.weight_ih, 0, 1)])
+    weight_hh, weight_ih = owned.weight_hh, owned.weight_ih
+    if weight_hh is not None:
+        values = jnp.moveaxis(weight_hh * inputs.valid[:, None], 1, 0)
+        rows = np.arange(len(inputs.units))[:, None]
+        weight_hh = jnp.zeros_like(cell.weight_hh).at[:, rows, inputs.units].add(values)
+    return with_weights(units, [weight_hh, None if weight_ih is None else jnp.moveaxis(weight_ih, 0, 1)])

@@ -3,21 +3,25 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
+from rtrl._checks import check_like
 from rtrl._sizes import check_sizes
 from rtrl._trained import join, split
 from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import AbstractCell
-from rtrl.estimators._base import AbstractEstimator, Shared
+from rtrl.estimators._base import AbstractEstimator, add
 
 
 class Window(eqx.Module):
-    """The last `horizon` steps, oldest first: the state each one started from, and its input."""
+    """The last `horizon` steps, oldest first: the state each one started from, and its input.
+
+    `age` counts the steps since the stream began, up to one more than the horizon.
+    """
 
     states: State
     inputs: Input
-    filled: Shared
+    age: Int[Array, ""]
 
 
 class TBPTT(AbstractEstimator):
@@ -27,11 +31,11 @@ class TBPTT(AbstractEstimator):
 
     Every step of the window is linearised at the state that the stream really visited, with the parameters of
     now. Biased as soon as the past before the window matters; `TBPTT(1)` is the immediate gradient, and with a
-    horizon as long as the stream it is BPTT. Time $O(h n (n + m))$ and memory
-    $O(h (n + m))$ per step for n units and m inputs.
+    horizon as long as the stream it is BPTT: a window that reaches back to the beginning includes the initial state's
+    parameters. Time $O(h n (n + m))$ and memory $O(h (n + m))$ per step for n units and m inputs.
 
     Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories", Neural Computation 2(4). Raises `ValueError` if the horizon is below 1.
+    trajectories", Neural Computation 2(4). Raises `ValueError` if the horizon is not an integer of at least 1.
     """
 
     horizon: int = eqx.field(static=True)
@@ -40,22 +44,15 @@ class TBPTT(AbstractEstimator):
         check_sizes(horizon=self.horizon)
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Window:
-        empty = jax.tree.map(lambda a: jnp.zeros((self.horizon, *a.shape), a.dtype), (state, cell.example_input()))
-        return Window(*empty, filled=Shared(jnp.zeros((), int)))
+        like = jax.tree.map(jnp.asarray, (state, cell.example_input()))
+        empty = jax.tree.map(lambda a: jnp.zeros((self.horizon, *a.shape), a.dtype), like)
+        return Window(*empty, age=jnp.zeros((), int))
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Window) -> tuple[State, Pullback, Window]:
-        _check_input(cell, x, memory.inputs)
+        check_like(cell.example_input(), x, type(cell).__name__)
         states, inputs = jax.tree.map(_append, (memory.states, memory.inputs), (state, x))
-        window = Window(states, inputs, Shared(jnp.minimum(memory.filled.value + 1, self.horizon)))
+        window = Window(states, inputs, jnp.minimum(memory.age + 1, self.horizon + 1))
         return cell(state, x), lambda v: _pull_back(cell, window, v), window
-
-
-def _check_input(cell: AbstractCell, x: Input, window: Input) -> None:
-    expected, got = jax.tree.structure(window), jax.tree.structure(x)
-    if expected != got:
-        raise ValueError(
-            f"x: expected an input with the structure of {type(cell).__name__}.example_input(), {expected}, got {got}"
-        )
 
 
 def _append(window: Array, newest: Array) -> Array:
@@ -70,22 +67,21 @@ def _fill(visited: Array, window: Array) -> Array:
 def _pull_back(cell: AbstractCell, window: Window, v: State) -> Params:
     """Two passes: sweep v back through the states, then one batched product for the parameters."""
     horizon = jax.tree.leaves(window.states)[0].shape[0]
-    visited = jnp.arange(horizon) >= horizon - window.filled.value
+    first = horizon - jnp.minimum(window.age, horizon)
+    visited = jnp.arange(horizon) >= first
     states, inputs = jax.tree.map(lambda a: _fill(visited, a), (window.states, window.inputs))
 
     def earlier(v, step_back):
         state, x, before_was_visited = step_back
         _, vjp = jax.vjp(lambda s: cell(s, x), state)
         (v_before,) = vjp(v)
-        return jax.tree.map(lambda a: jnp.where(before_was_visited, a, 0), v_before), v
+        return jax.tree.map(lambda a: jnp.where(before_was_visited, a, 0), v_before), (v, v_before)
 
-    before = jnp.concatenate([jnp.zeros(1, bool), visited[:-1]])
-    _, vs = jax.lax.scan(earlier, v, (states, inputs, before), reverse=True)
+    _, (vs, befores) = jax.lax.scan(earlier, v, (states, inputs, jnp.arange(horizon) > first), reverse=True)
 
     params, static = split(cell)
-
-    def next_states(params):
-        return jax.vmap(join(params, static))(states, inputs)
-
-    _, vjp = jax.vjp(next_states, params)
-    return vjp(vs)[0]
+    _, vjp = jax.vjp(lambda p: jax.vmap(join(p, static))(states, inputs), params)
+    _, vjp_initial = jax.vjp(lambda p: join(p, static).initial_state(), params)
+    reached = window.age <= horizon
+    v_initial = jax.tree.map(lambda b: jnp.where(reached, b[first], 0), befores)
+    return add(vjp(vs)[0], vjp_initial(v_initial)[0])

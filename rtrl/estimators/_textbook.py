@@ -5,24 +5,51 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._types import Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractGatedCell, masked, recurrent_parameters, recurrent_weights, weights_of, with_weights
+from rtrl.cells import (
+    AbstractDenseCell,
+    AbstractGatedCell,
+    initial_influence,
+    masked,
+    recurrent_weights,
+    weights_of,
+    with_weights,
+)
 from rtrl.estimators._base import AbstractEstimator
-from rtrl.estimators._real import no_influence
+from rtrl.estimators._real import vector
 
 
 class Textbook(AbstractEstimator):
     r"""$J_t = D_t J_{t-1} + I_t$, with one matrix product a leaf and $I_t$ added in place, row by row."""
 
-    def init(self, cell: AbstractGatedCell, state: State, *, key: PRNGKeyArray | None = None) -> Influence:
-        return no_influence(recurrent_parameters(cell), state)
+    def init(self, cell: AbstractDenseCell, state: State, *, key: PRNGKeyArray | None = None) -> Influence:
+        return first_influence(cell, state)
 
     def step(
-        self, cell: AbstractGatedCell, state: State, x: Input, memory: Influence
+        self, cell: AbstractDenseCell, state: State, x: Input, memory: Influence
     ) -> tuple[State, Pullback, Influence]:
         next_state, linearisation = cell.linearise(state, x)
         dynamics = linearisation.dynamics(recurrent_weights(cell))
         influence = advance(dynamics, memory, linearisation.immediate(), trailing_axes(memory))
         return next_state, lambda v: masked(cell, pull_back(v, influence)), influence
+
+
+def first_influence(cell: AbstractGatedCell, state: State) -> Influence:
+    """dh₀/dθ, (states,) + shape of each parameter: zero but for parameters of the initial state."""
+    own, states = initial_influence(cell), vector(state).size
+    return jax.tree.map(
+        lambda i, trailing: add_to_own_unit(jnp.zeros((states, *i.shape[1:]), i.dtype), i, trailing),
+        own,
+        trailing_axes(own),
+    )
+
+
+def first_influence_of_units(cell: AbstractGatedCell, state: State) -> Influence:
+    """dh₀/dφ for the per-unit parameters φ alone."""
+    return without_weights(first_influence(cell, state))
+
+
+def without_weights(parameters: Params) -> Params:
+    return with_weights(parameters, [None] * len(weights_of(parameters)))
 
 
 def advance(
@@ -35,11 +62,6 @@ def advance(
         immediate,
         jax.tree.map(lambda _: 0, influence) if trailing is None else trailing,
     )
-
-
-def no_influence_of_units(cell: AbstractGatedCell, state: State) -> Influence:
-    """The influence of the per-unit parameters alone, at the start."""
-    return no_influence(with_weights(recurrent_parameters(cell), [None] * len(weights_of(cell))), state)
 
 
 def pull_back(v: State, influence: Influence) -> Params:

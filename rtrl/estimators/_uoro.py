@@ -9,8 +9,8 @@ from rtrl._types import Input, Params, Pullback, State
 from rtrl.cells import AbstractCell, recurrent_parameters
 from rtrl.estimators._arbitrary import real_step
 from rtrl.estimators._base import AbstractEstimator
-from rtrl.estimators._random import Seed, balance, first_seed, keys_of_step, signs
-from rtrl.estimators._real import real, row, unreal, vector
+from rtrl.estimators._random import Seed, balance, first_seed, key_of, keys_of_step, norm, signs
+from rtrl.estimators._real import real, real_initial, row, unreal, vector
 
 
 class RankOne(eqx.Module):
@@ -36,8 +36,16 @@ class UORO(AbstractEstimator):
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> RankOne:
-        nothing = jax.tree.map(jnp.zeros_like, real(recurrent_parameters(cell)))
-        return RankOne(jnp.zeros_like(vector(state)), nothing, first_seed(self, key))
+        seed = first_seed(self, key)
+        following, (signs_key,) = keys_of_step(seed, 1)
+        params, flat = recurrent_parameters(cell), vector(state)
+        nu = signs(signs_key, flat.size, like=flat)
+        (parameters,) = jax.vjp(lambda p: real_initial(cell, params, p), real(params))[1](nu)
+        # With a constant initial state J₀ is zero: noise in s̃ would cost variance for nothing.
+        return RankOne(jnp.where(norm(parameters) > 0, nu, 0), parameters, following)
+
+    def restart(self, cell: AbstractCell, memory: RankOne) -> RankOne:
+        return self.init(cell, cell.initial_state(), key=key_of(memory.seed))
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: RankOne) -> tuple[State, Pullback, RankOne]:
         params = recurrent_parameters(cell)

@@ -35,7 +35,7 @@ def drifting_mimic(
         x, w = at
         model = join(jax.tree.map(lambda a, b: (1 - w) * a + w * b, first, second), static)
         state = model.cell(state, x)
-        return state, model.predict(state)
+        return state, model.predict(state, x)
 
     _, answers = jax.lax.scan(step, teachers[0].cell.initial_state(), (xs, jnp.asarray(mixture, xs.dtype)))
     return xs, answers + noise * jax.random.normal(noise_key, answers.shape, answers.dtype)

@@ -1,0 +1,45 @@
+"""Which settings a learner's state belongs to."""
+
+import collections
+import hashlib
+import re
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, UInt32
+
+from rtrl._trained import trained
+
+
+def fingerprint(learner: Any, model: Any) -> UInt32[Array, "2"]:
+    """A digest of what decides how a state goes on, beside its arrays: estimator, window, structure of the model.
+
+    The same in every process: addresses of functions do not count, their names do.
+    """
+    structure = jax.tree.structure(trained(model)), jax.tree.structure(model)
+    shapes = [(a.shape, str(a.dtype)) for a in jax.tree.leaves(model) if eqx.is_array(a)]
+    text = f"{learner.estimator!r} {learner.update_every} {learner.nonfinite} {structure} {shapes}"
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", text).encode()).digest()
+    return jnp.asarray(np.frombuffer(digest[:8], np.uint32))
+
+
+_passed: collections.deque = collections.deque(maxlen=64)
+"""Learners and fingerprints that were found to belong together; a loop of steps hands on the same objects."""
+
+
+def check_same(learner: Any, state: Any) -> None:
+    """Raises `ValueError` if a state belongs to a learner with other settings; inside `jit` that cannot be known."""
+    if isinstance(state.fingerprint, jax.core.Tracer):
+        return
+    if any(one is learner and other is state.fingerprint for one, other in _passed):
+        return
+    got, expected = np.asarray(state.fingerprint).reshape(-1, 2), np.asarray(fingerprint(learner, state.model))
+    if (got != expected).any():
+        raise ValueError(
+            f"state: expected one that belongs to this learner ({learner.estimator!r}, "
+            f"update_every={learner.update_every}) and this structure of the model; got one that was made with others"
+        )
+    _passed.append((learner, state.fingerprint))

@@ -55,8 +55,16 @@ class AbstractEstimator(eqx.Module):
         """
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
-        """One time step: the next state, the pullback at that state, the next memory."""
-        raise NotImplementedError(f"estimator: expected {type(self).__name__} to define step, or forward and backward")
+        """One time step: the next state, the pullback at that state, the next memory; as `forward`, `backward` give it."""
+        if type(self).forward is AbstractEstimator.forward:
+            raise NotImplementedError(f"{type(self).__name__}: expected it to define step, or forward and backward")
+        states, residual = self.forward(cell, state, jax.tree.map(lambda a: a[None], x), memory)
+
+        def back(v: State) -> tuple[Params, Input, Memory]:
+            return self.backward(cell, residual, jax.tree.map(lambda a: a[None], v))
+
+        after = jax.tree.map(lambda a: a[0], states)
+        return after, lambda v: back(v)[0], back(jax.tree.map(jnp.zeros_like, after))[2]
 
     def restart(self, cell: AbstractCell, memory: Memory) -> Memory:
         """The memory of a stream that begins anew; it may take over random seeds."""
@@ -103,19 +111,6 @@ class AbstractEstimator(eqx.Module):
         fresh = cell.initial_state(), self.restart(cell, memory)
         state, memory = where_begun(reset[0], fresh, (state, memory))
         return state, memory, reset.at[0].set(False) if len(reset) > 1 else None
-
-
-def one_step(
-    estimator: AbstractEstimator, cell: AbstractCell, state: State, x: Input, memory: Memory
-) -> tuple[State, Pullback, Memory]:
-    """One step by `forward` and `backward`, with a pullback that may be used for several cotangents."""
-    states, residual = estimator.forward(cell, state, jax.tree.map(lambda a: a[None], x), memory)
-
-    def back(v: State) -> tuple[Params, Input, Memory]:
-        return estimator.backward(cell, residual, jax.tree.map(lambda a: a[None], v))
-
-    after = jax.tree.map(lambda a: a[0], states)
-    return after, lambda v: back(v)[0], back(jax.tree.map(jnp.zeros_like, after))[2]
 
 
 def count(xs: Input, reset: Bool[Array, " time"] | None) -> int:

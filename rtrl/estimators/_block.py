@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtrl._types import Influence, Input, Params, State
 from rtrl.cells import (
@@ -89,7 +89,8 @@ class Block(AbstractEstimator):
         v, v_initial, visited = _sweep(parts, steps, recurrent_weights(cell), reset)
         gradient = immediate_gradient(steps, visited)
         if (k := len(parts)) < self.size:
-            v, earlier = _sweep_block(memory, v)
+            block = memory.steps.alpha, memory.steps.betas[0], memory.weight_hh.value
+            v, earlier = _sweep_block(v, block, largest(memory.filled.value))
             gradient = add(gradient, immediate_gradient(memory.steps, earlier))
         gradient = add(gradient, pull_back(list(v), memory.influence))
         if reset is not None:
@@ -202,19 +203,36 @@ def _sweep(
     return v, v_initial, visited
 
 
+@jax.custom_jvp
 def _sweep_block(
-    memory: BlockMemory, v: Float[Array, "parts n"]
+    v: Float[Array, "parts n"], steps: Any, filled: Int[Array, ""]
 ) -> tuple[Float[Array, "parts n"], Float[Array, "size parts n"]]:
-    """A cotangent back through the filled steps of the block, to its start."""
-    filled, slots = largest(memory.filled.value), len(memory.weight_hh.value)
+    """A cotangent back through the filled steps of the block, as (α, β, W), to its start, and after each step."""
 
     def earlier(back: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         v, visited = carry
         r = filled - 1 - back
-        alpha, beta, weight_hh = memory.steps.alpha[r], memory.steps.betas[0][r], memory.weight_hh.value[r]
-        return _before(v, alpha, beta, weight_hh), visited.at[r].set(v)
+        return _before(v, *(a[r] for a in steps)), visited.at[r].set(v)
 
-    return jax.lax.fori_loop(0, filled, earlier, (v, jnp.zeros((slots, *v.shape), v.dtype)))
+    return jax.lax.fori_loop(0, filled, earlier, (v, jnp.zeros((len(steps[0]), *v.shape), v.dtype)))
+
+
+@_sweep_block.defjvp
+def _sweep_block_derivative(primals: Any, tangents: Any) -> Any:
+    """A loop whose length is known only at run time has no reverse derivative; one over all slots has, and is slower."""
+    filled = primals[2]
+
+    def over_all(v: Array, steps: Any) -> tuple[Array, Array]:
+        def earlier(carry: tuple[Array, Array], slot: tuple) -> tuple[tuple[Array, Array], None]:
+            (v, visited), (r, step) = carry, slot
+            before = jnp.where(r < filled, _before(v, *step), v)
+            return (before, visited.at[r].set(jnp.where(r < filled, v, 0))), None
+
+        size = len(steps[0])
+        carry = v, jnp.zeros((size, *v.shape), v.dtype)
+        return jax.lax.scan(earlier, carry, (jnp.arange(size), steps), reverse=True)[0]
+
+    return jax.jvp(over_all, primals[:2], tangents[:2])
 
 
 def _before(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rtrl._trained import join, split, trained
 from rtrl._types import Influence, Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, StackedCell
-from rtrl.estimators._base import AbstractEstimator, add, one_step
+from rtrl.estimators._base import AbstractEstimator, add
 from rtrl.estimators._real import from_vector, no_influence, row, vector
 
 FormOf = Callable[[AbstractCell], AbstractEstimator]
@@ -83,7 +83,7 @@ class Layered(AbstractEstimator):
         for k, (layer, old, memory) in enumerate(zip(cell.layers, state, memories, strict=True)):
             new, pullback = (), None
             if isinstance(layer, AbstractCell):
-                new, pullback, memory = one_step(self.form(layer), layer, old, cell.entering(x, states[:k]), memory)
+                new, pullback, memory = self.form(layer).step(layer, old, cell.entering(x, states[:k]), memory)
             states, after = (*states, new), (*after, memory)
             pullbacks.append(pullback)
         return states, pullbacks, after

@@ -31,6 +31,7 @@ from rtrl.estimators import LayerLocalRTRL as LayerLocalRTRL
 from rtrl.estimators import SketchedRTRL as SketchedRTRL
 from rtrl.estimators import SnAp as SnAp
 from rtrl.feedback import RandomFeedback as RandomFeedback
+from rtrl.follow import follow as follow
 from rtrl.gradient import sequence_gradient as sequence_gradient
 from rtrl.learner import Learner as Learner
 from rtrl.learner import NonFiniteError as NonFiniteError

@@ -15,8 +15,9 @@ ABSENT = {"reset": 0, "weight": 1}  # what a step without them means: the stream
 def cut(stream: Iterable[Any], chunk: int, skip: int = 0) -> Iterator[dict[str, PyTree]]:
     """Chunks of `chunk` steps, the last one shorter, of what follows the stream's first `skip` steps.
 
-    A chunk has the keys `x` and `y`, and `reset` and `weight` from the first piece on that brought them. Beside the
-    current piece, no more than a chunk is held. Raises `ValueError` as `rtrl.follow` does.
+    A chunk has the keys `x` and `y`, and `reset` and `weight` from the first piece on that brought them. Nothing is
+    held but the current piece and a chunk, twice while it is put together from many pieces. Raises `ValueError` as
+    `rtrl.follow` does.
     """
     first: dict[str, PyTree] = {}
     held, missing, read, number = [], chunk, 0, 0
@@ -31,8 +32,9 @@ def cut(stream: Iterable[Any], chunk: int, skip: int = 0) -> Iterator[dict[str, 
             held.append(_copied(piece, begin, end))
             begin, missing = end, missing - (end - begin)
             if not missing:
-                yield _joined(held, first)
-                held, missing = [], chunk
+                ready, held, missing = _joined(held, first), [], chunk
+                yield ready
+                del ready
         del given, piece
     if read < max(skip, 1):
         raise ValueError(f"stream: expected at least {max(skip, 1)} steps{' as before' if skip else ''}, got {read}")
@@ -127,4 +129,4 @@ def _joined(parts: list[dict[str, PyTree]], first: dict[str, PyTree]) -> dict[st
         full = lambda name: lambda a: np.full((steps_of(part), *a.shape), ABSENT[name], a.dtype)  # noqa: E731
         return {name: part[name] if name in part else jax.tree.map(full(name), form) for name, form in first.items()}
 
-    return jax.tree.map(lambda *a: np.concatenate(a), *map(filled, parts))
+    return jax.tree.map(lambda *a: np.concatenate(a), *map(filled, parts)) if len(parts) > 1 else filled(parts[0])

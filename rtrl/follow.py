@@ -43,8 +43,9 @@ def follow(
 
     `stream` is any iterable of pieces `(x, y)`, `(x, y, reset)` or `(x, y, reset, weight)`: pytrees of arrays with a
     leading time axis, of any number of steps (`x`, `reset` and `weight` may be `None`). They are cut anew into chunks
-    of `chunk` steps, so that `run` is compiled once, and once more for a shorter end. No more than a chunk and a piece
-    is held. Once a piece has brought `reset` or `weight`, pieces without it count as no reset and as weight 1.
+    of `chunk` steps, so that `run` is compiled once, and once more for a shorter end. No more is held than a piece and
+    a chunk, twice while it is put together from many pieces. Once a piece has brought `reset` or `weight`, pieces
+    without it count as no reset and as weight 1.
 
     With a folder for `checkpoints`, the state is written there after every `checkpoint_every` chunks, before they are
     yielded, and at the end of the stream (about 50 ms and the time for its bytes); the last `keep` states stay. A
@@ -84,6 +85,7 @@ def _chunks(
                 saved = read
             _show(bar, output, read)
             yield state, output
+            del piece, output  # before the next ones are made
         if kept and read > saved:
             kept.save(state, read)
         if read == begin:

@@ -37,7 +37,9 @@ def check_stream(batch_size: int | None, **streams: PyTree) -> int:
     if not leaves:
         raise ValueError("xs, ys: expected at least one array, which says how many steps there are; got none")
     if any(len(shape) < axes for shape in shapes):
-        raise ValueError(f"{names}: expected a time axis{' and a batch axis' * (axes == 2)} in every array, got {shapes}")
+        raise ValueError(
+            f"{names}: expected a time axis{' and a batch axis' * (axes == 2)} in every array, got {shapes}"
+        )
     if len({shape[0] for shape in shapes}) != 1:
         got = sorted({shape[0] for shape in shapes})
         raise ValueError(f"{names}: expected the same number of steps in every array, got {got}")

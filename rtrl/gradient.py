@@ -99,7 +99,7 @@ def window_gradient(
 def loss_gradient(
     model: Model, loss: Loss, states: State, xs: Input, ys: Target, weight: Any, key: Any
 ) -> tuple[tuple[Float[Array, " time"], PyTree], Params, State]:
-    """Weighted losses and predictions of several steps, the direct part of the gradient, and v = ∂ℓ/∂h of each state."""
+    """Weighted losses and predictions of several steps, the direct part of the gradient, v = ∂ℓ/∂h of each state."""
     params, static = split(model)
 
     def summed(params: Params, states: State) -> tuple[Scalar, tuple[Array, PyTree]]:

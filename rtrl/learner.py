@@ -350,9 +350,7 @@ class Learner(eqx.Module):
         after, finite = self._updated(state, for_update, always=False)
         return _replaced(after, stream=stream, window=window), finite
 
-    def _updated(
-        self, state: LearnerState, streams: "ForUpdate", always: bool
-    ) -> tuple[LearnerState, Bool[Array, ""]]:
+    def _updated(self, state: LearnerState, streams: "ForUpdate", always: bool) -> tuple[LearnerState, Bool[Array, ""]]:
         """The model after one step of the optimizer, unless no step had a weight; whether all gradients were finite."""
         finite, restart = streams.finite, state.restart
         if restart is not None:
@@ -408,13 +406,15 @@ def set_hyperparameters(state: LearnerState, **values: ArrayLike) -> LearnerStat
     """The state with other hyper-parameters of its optimizer, such as `learning_rate`, from the next update on.
 
     For optimizers built with `optax.inject_hyperparams(optax.adam)(learning_rate=1e-3)`, at any depth of a chain. (A
-    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it does not have.
+    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it has not.
     """
     arrays = {}
     for name, value in values.items():
         found = optax.tree_utils.tree_get_all_with_path(state.optimizer, name)
         if not found:
-            raise ValueError(f"{name}: expected a hyper-parameter that optax.inject_hyperparams made settable, got none")
+            raise ValueError(
+                f"{name}: expected a hyper-parameter that optax.inject_hyperparams made settable, got none"
+            )
         arrays[name] = jnp.broadcast_to(jnp.asarray(value, found[0][1].dtype), jnp.shape(found[0][1]))
     return _replaced(state, optimizer=optax.tree_utils.tree_set(state.optimizer, **arrays))
 

@@ -26,7 +26,9 @@ def check_fits(estimator: AbstractEstimator, model: Any, streams: int) -> None:
     if there is None or needed <= there:
         return
     smaller = {repr(e): _bytes(e, model, streams) for e in (RTRL(None), SnAp(1), EProp(), UORO(), TBPTT(10))}
-    fit = [f"{name} {_readable(size)}" for name, size in smaller.items() if size is not None and size < min(needed, there)]
+    fit = [
+        f"{name} {_readable(size)}" for name, size in smaller.items() if size is not None and size < min(needed, there)
+    ]
     raise MemoryError(
         f"estimator: expected an influence that fits into {_readable(there)}, got {_readable(needed)} "
         f"for {estimator!r}; {', '.join(fit) or 'no other estimator'} would fit"

@@ -1,6 +1,7 @@
 """The continuous-time recurrent network, stepped so that it cannot run away."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,8 +10,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_positive, check_sizes
-from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, biased, sparse, uniform_weights
 from rtrl.cells._mask import Mask
+from rtrl.cells._timescales import Timescales, log_timescales
 
 
 class CTRNNCell(AbstractDenseCell):
@@ -23,15 +25,18 @@ class CTRNNCell(AbstractDenseCell):
     for every τ, and learning may well make τ smaller than Δt/2, where Euler's step diverges.
 
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,), `log_tau` (n,), the
-    logarithm of each unit's time constant τ, in the units of `time_step`, drawn log-uniformly from 1 to 10
-    steps. φ is elementwise, tanh unless given. Funahashi & Nakamura (1993), "Approximation of dynamical
-    systems by continuous time recurrent neural networks", Neural Networks 6(6). `mask` (n, n) says which
-    recurrent weights exist (all by default). Raises `ValueError` if a size is below 1 or `time_step` is not positive.
+    logarithm of each unit's time constant τ, in the units of `time_step`, drawn log-uniformly from
+    `timescales`, 1 to 10 steps. φ is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist
+    (all by default); `use_bias=False` leaves the bias out; `dtype` is that of all parameters.
+
+    Funahashi & Nakamura (1993), "Approximation of dynamical systems by continuous time recurrent neural networks",
+    Neural Networks 6(6). Raises `ValueError` if a size is below 1, `time_step` is not positive or the timescales are
+    not 0 < shortest < longest.
     """
 
     weight_hh: Float[Array, "1 n n"]
     weight_ih: Float[Array, "1 n m"]
-    bias: Float[Array, " n"]
+    bias: Float[Array, " n"] | None
     log_tau: Float[Array, " n"]
     time_step: float = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
@@ -46,19 +51,25 @@ class CTRNNCell(AbstractDenseCell):
         time_step: float = 1.0,
         activation: Callable = jnp.tanh,
         mask: ArrayLike | None = None,
+        timescales: Timescales = (1.0, 10.0),
+        use_bias: bool = True,
+        dtype: Any = None,
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         check_positive(time_step=time_step)
         n, m = hidden_size, input_size
         weight_key, tau_key = jax.random.split(key)
-        self.weight_hh, self.weight_ih, self.bias = uniform_weights(weight_key, n, (1, n, n), (1, n, m), (n,))
+        self.weight_hh, self.weight_ih, self.bias = uniform_weights(
+            weight_key, n, (1, n, n), (1, n, m), (n,), dtype=dtype
+        )
+        self.bias = self.bias if use_bias else None
         self.weight_hh, self.mask = sparse(self.weight_hh, mask)
-        self.log_tau = jnp.log(time_step) + jax.random.uniform(tau_key, (n,), maxval=jnp.log(10.0))
+        self.log_tau = jnp.log(time_step) + log_timescales(tau_key, n, timescales, dtype)
         self.time_step = time_step
         self.activation = activation
 
     def gate(
         self, h: Float[Array, " n"], recurrent: Float[Array, "1 n"], inputs: Float[Array, "1 n"]
     ) -> Float[Array, " n"]:
-        drive = self.activation(recurrent[0] + inputs[0] + self.bias)
+        drive = self.activation(biased(recurrent[0] + inputs[0], self.bias))
         return h - jnp.expm1(-self.time_step * jnp.exp(-self.log_tau)) * (drive - h)

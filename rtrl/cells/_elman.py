@@ -1,6 +1,7 @@
 """The simple recurrent network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, biased, sparse, uniform_weights
 from rtrl.cells._mask import Mask
 
 
@@ -18,13 +19,14 @@ class ElmanCell(AbstractDenseCell):
     $$h_t = \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
 
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,). The activation $\phi$
-    is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist (all by default).
+    is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist (all by default);
+    `use_bias=False` leaves the bias out; `dtype` is that of all parameters.
     Raises `ValueError` if a size is below 1.
     """
 
     weight_hh: Float[Array, "1 n n"]
     weight_ih: Float[Array, "1 n m"]
-    bias: Float[Array, " n"]
+    bias: Float[Array, " n"] | None
     activation: Callable = eqx.field(static=True)
     mask: Mask | None = eqx.field(static=True)
 
@@ -36,14 +38,17 @@ class ElmanCell(AbstractDenseCell):
         key: PRNGKeyArray,
         activation: Callable = jnp.tanh,
         mask: ArrayLike | None = None,
+        use_bias: bool = True,
+        dtype: Any = None,
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         n, m = hidden_size, input_size
-        self.weight_hh, self.weight_ih, self.bias = uniform_weights(key, n, (1, n, n), (1, n, m), (n,))
+        self.weight_hh, self.weight_ih, self.bias = uniform_weights(key, n, (1, n, n), (1, n, m), (n,), dtype=dtype)
+        self.bias = self.bias if use_bias else None
         self.weight_hh, self.mask = sparse(self.weight_hh, mask)
         self.activation = activation
 
     def gate(
         self, h: Float[Array, " n"], recurrent: Float[Array, "1 n"], inputs: Float[Array, "1 n"]
     ) -> Float[Array, " n"]:
-        return self.activation(recurrent[0] + inputs[0] + self.bias)
+        return self.activation(biased(recurrent[0] + inputs[0], self.bias))

@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rtrl._trained import is_frozen, join, split, thawed
 from rtrl._types import Params, State
@@ -99,7 +99,7 @@ class AbstractGatedCell(AbstractCell):
         return jnp.zeros(self.input_size, self.weight_ih.dtype)
 
     def preactivations(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
-        """a = W z for each weight. Raises `ValueError` if the input does not fit."""
+        """A = W z for each weight. Raises `ValueError` if the input does not fit."""
         self._check_input(x)
         return tuple(w @ z for w, z in zip(self.weights(), self.factors(state, x), strict=True))
 
@@ -224,8 +224,15 @@ def sparse(weight_hh: Float[Array, "gates n n"], mask: Any) -> tuple[Float[Array
     return jnp.where(kept.kept[None], weight_hh / density**0.5, 0), kept
 
 
-def uniform_weights(key: PRNGKeyArray, hidden_size: int, *shapes: tuple[int, ...]) -> list[Array]:
+def uniform_weights(key: PRNGKeyArray, hidden_size: int, *shapes: tuple[int, ...], dtype: Any = None) -> list[Array]:
     r"""Arrays drawn from $U(-1/\sqrt{n}, 1/\sqrt{n})$, PyTorch's initialisation of recurrent cells."""
     bound = hidden_size**-0.5
     keys = jax.random.split(key, len(shapes))
-    return [jax.random.uniform(k, shape, minval=-bound, maxval=bound) for k, shape in zip(keys, shapes, strict=True)]
+    return [jax.random.uniform(k, shape, dtype or float, -bound, bound) for k, shape in zip(keys, shapes, strict=True)]
+
+
+def biased(preactivation: Array, *biases: Any) -> Array:
+    """The sum with those biases that there are."""
+    for bias in biases:
+        preactivation = preactivation if bias is None else preactivation + bias
+    return preactivation

@@ -1,5 +1,7 @@
 """The gated recurrent unit."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.nn import sigmoid
@@ -7,8 +9,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
-from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, biased, sparse, uniform_weights
 from rtrl.cells._mask import Mask
+from rtrl.cells._timescales import Timescales, check_has_bias, chrono
 
 
 class GRUCell(AbstractDenseCell):
@@ -20,27 +23,45 @@ class GRUCell(AbstractDenseCell):
 
     State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m),
     `bias_hh` (3, n), `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
-    `mask` (n, n) says which recurrent weights exist (all by default). Raises `ValueError` if a size is below 1.
+    `mask` (n, n) says which recurrent weights exist (all by default); with `timescales`, (shortest, longest) in
+    steps, the gate z starts so that units keep their state that long; `use_bias=False` leaves the biases out;
+    `dtype` is that of all parameters. Raises `ValueError` if a size is below 1 or the timescales are not
+    0 < shortest < longest.
     """
 
     weight_hh: Float[Array, "3 n n"]
     weight_ih: Float[Array, "3 n m"]
-    bias_hh: Float[Array, "3 n"]
-    bias_ih: Float[Array, "3 n"]
+    bias_hh: Float[Array, "3 n"] | None
+    bias_ih: Float[Array, "3 n"] | None
     mask: Mask | None = eqx.field(static=True)
 
-    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, mask: ArrayLike | None = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        key: PRNGKeyArray,
+        mask: ArrayLike | None = None,
+        timescales: Timescales | None = None,
+        use_bias: bool = True,
+        dtype: Any = None,
+    ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
+        check_has_bias(timescales, use_bias)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
-            key, n, (3, n, n), (3, n, m), (3, n), (3, n)
+            key, n, (3, n, n), (3, n, m), (3, n), (3, n), dtype=dtype
         )
         self.weight_hh, self.mask = sparse(self.weight_hh, mask)
+        if timescales is not None:
+            self.bias_hh, self.bias_ih = chrono(key, self.bias_hh, self.bias_ih, timescales, forget=1)
+        if not use_bias:
+            self.bias_hh = self.bias_ih = None
 
     def gate(
         self, h: Float[Array, " n"], recurrent: Float[Array, "3 n"], inputs: Float[Array, "3 n"]
     ) -> Float[Array, " n"]:
-        recurrent, inputs = recurrent + self.bias_hh, inputs + self.bias_ih
+        recurrent, inputs = biased(recurrent, self.bias_hh), biased(inputs, self.bias_ih)
         r, z = sigmoid(recurrent[:2] + inputs[:2])
         candidate = jnp.tanh(inputs[2] + r * recurrent[2])
         return (1 - z) * candidate + z * h

@@ -1,6 +1,7 @@
 """The linear recurrent unit."""
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
 from rtrl.cells._gated import AbstractDiagonalCell
+from rtrl.cells._timescales import Timescales, log_timescales
 
 Core = tuple[Float[Array, " n"], Float[Array, " n"]]
 
@@ -18,9 +20,11 @@ class LRUCell(AbstractDiagonalCell):
     $$h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t, \quad \lambda = e^{-e^{\nu} + i e^{\vartheta}}, \qquad
       y_t = \mathrm{Re}(C h_t) + D x_t$$
 
-    State: (Re h, Im h), each (n,); the output $y_t$ is (p,). Parameters, all real: `weight_ih` (2, n, m), the real and imaginary parts of B, `nu_log`, `theta_log`,
-    `gamma_log` (n,), `weight_out` (2, p, n), those of C, and `skip` (p, m), which is D. |λ| is drawn uniformly
-    on the ring from `r_min` to `r_max`, its phase from 0 to `max_phase`, and γ starts as $\sqrt{1-|\lambda|^2}$.
+    State: (Re h, Im h), each (n,); the output $y_t$ is (p,). Parameters, all real: `weight_ih` (2, n, m), the real and
+    imaginary parts of B, `nu_log`, `theta_log`, `gamma_log` (n,), `weight_out` (2, p, n), those of C, and `skip`
+    (p, m), which is D. |λ| is drawn uniformly on the ring from `r_min` to `r_max`, its phase from 0 to `max_phase`, and
+    γ starts as $\sqrt{1-|\lambda|^2}$. With `timescales`, (shortest, longest) in steps, the ring is $e^{-1/shortest}$
+    to $e^{-1/longest}$, log-uniform in the time constant. `dtype` is that of all parameters.
 
     Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
     Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
@@ -45,16 +49,18 @@ class LRUCell(AbstractDiagonalCell):
         r_min: float = 0.0,
         r_max: float = 1.0,
         max_phase: float = 2 * jnp.pi,
+        timescales: Timescales | None = None,
+        dtype: Any = None,
     ):
         outputs = input_size if output_size is None else output_size
         check_sizes(input_size=input_size, hidden_size=hidden_size, output_size=outputs)
         n, m = hidden_size, input_size
         b_key, ring_key, c_key, d_key = jax.random.split(key, 4)
-        self.weight_ih = jax.random.normal(b_key, (2, n, m)) / jnp.sqrt(2 * m)
-        self.nu_log, self.theta_log = ring(ring_key, n, r_min, r_max, max_phase)
+        self.weight_ih = jax.random.normal(b_key, (2, n, m), dtype or float) / math.sqrt(2 * m)
+        self.nu_log, self.theta_log = ring(ring_key, n, r_min, r_max, max_phase, timescales, dtype)
         self.gamma_log = jnp.log(-jnp.expm1(-2 * jnp.exp(self.nu_log))) / 2
-        self.weight_out = jax.random.normal(c_key, (2, outputs, n)) / jnp.sqrt(n)
-        self.skip = jax.random.normal(d_key, (outputs, m)) / jnp.sqrt(m)
+        self.weight_out = jax.random.normal(c_key, (2, outputs, n), dtype or float) / math.sqrt(n)
+        self.skip = jax.random.normal(d_key, (outputs, m), dtype or float) / math.sqrt(m)
 
     def gate(self, h: Core, inputs: Float[Array, "2 n"]) -> Core:
         radius, angle, gamma = jnp.exp(-jnp.exp(self.nu_log)), jnp.exp(self.theta_log), jnp.exp(self.gamma_log)
@@ -77,13 +83,24 @@ def rotate(radius: Float[Array, " n"], angle: Float[Array, " n"], h: Core) -> Co
 
 
 def ring(
-    key: PRNGKeyArray, hidden_size: int, r_min: float, r_max: float, max_phase: float
+    key: PRNGKeyArray,
+    hidden_size: int,
+    r_min: float,
+    r_max: float,
+    max_phase: float,
+    timescales: Timescales | None = None,
+    dtype: Any = None,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Logarithms (ν, ϑ) of eigenvalues drawn uniformly on a ring of the unit disc (Orvieto et al., Lemma 3.2)."""
+    """Logarithms (ν, ϑ) of eigenvalues drawn uniformly on a ring of the unit disc (Orvieto et al., Lemma 3.2).
+
+    With timescales the ring from $e^{-1/shortest}$ to $e^{-1/longest}$, log-uniform in the time constant.
+    """
     if not 0 <= r_min < r_max <= 1:
         raise ValueError(f"r_min, r_max: expected 0 <= r_min < r_max <= 1, got {r_min} and {r_max}")
     radius_key, phase_key = jax.random.split(key)
-    tiny = float(jnp.finfo(jnp.zeros(()).dtype).tiny)
-    squared = jax.random.uniform(radius_key, (hidden_size,), minval=max(r_min**2, 1e-6), maxval=r_max**2)
-    phase = jax.random.uniform(phase_key, (hidden_size,), minval=tiny, maxval=max_phase)
+    dtype = jnp.zeros((), dtype or float).dtype
+    phase = jax.random.uniform(phase_key, (hidden_size,), dtype, float(jnp.finfo(dtype).tiny), max_phase)
+    if timescales is not None:
+        return -log_timescales(radius_key, hidden_size, timescales, dtype), jnp.log(phase)
+    squared = jax.random.uniform(radius_key, (hidden_size,), dtype, max(r_min**2, 1e-6), r_max**2)
     return jnp.log(-0.5 * jnp.log(squared)), jnp.log(phase)

@@ -1,5 +1,7 @@
 """The long short-term memory."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.nn import sigmoid
@@ -8,8 +10,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
 from rtrl._types import Input
-from rtrl.cells._gated import AbstractDenseCell, sparse, uniform_weights
+from rtrl.cells._gated import AbstractDenseCell, biased, sparse, uniform_weights
 from rtrl.cells._mask import Mask
+from rtrl.cells._timescales import Timescales, check_has_bias, chrono
 
 
 class LSTMCell(AbstractDenseCell):
@@ -20,23 +23,40 @@ class LSTMCell(AbstractDenseCell):
 
     State: (h, c), each (n,); the readout sees h. Parameters, gates in PyTorch's order i, f, g, o: `weight_hh`
     (4, n, n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to
-    load them. `mask` (n, n) says which recurrent weights exist (all by default). Raises `ValueError` if a size
-    is below 1.
+    load them. `mask` (n, n) says which recurrent weights exist (all by default); with `timescales`,
+    (shortest, longest) in steps, forget and input gates start so that units keep their state that long (chrono
+    initialisation); `use_bias=False` leaves the biases out; `dtype` is that of all parameters. Raises `ValueError` if a
+    size is below 1 or the timescales are not 0 < shortest < longest.
     """
 
     weight_hh: Float[Array, "4 n n"]
     weight_ih: Float[Array, "4 n m"]
-    bias_hh: Float[Array, "4 n"]
-    bias_ih: Float[Array, "4 n"]
+    bias_hh: Float[Array, "4 n"] | None
+    bias_ih: Float[Array, "4 n"] | None
     mask: Mask | None = eqx.field(static=True)
 
-    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, mask: ArrayLike | None = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        key: PRNGKeyArray,
+        mask: ArrayLike | None = None,
+        timescales: Timescales | None = None,
+        use_bias: bool = True,
+        dtype: Any = None,
+    ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
+        check_has_bias(timescales, use_bias)
         n, m = hidden_size, input_size
         self.weight_hh, self.weight_ih, self.bias_hh, self.bias_ih = uniform_weights(
-            key, n, (4, n, n), (4, n, m), (4, n), (4, n)
+            key, n, (4, n, n), (4, n, m), (4, n), (4, n), dtype=dtype
         )
         self.weight_hh, self.mask = sparse(self.weight_hh, mask)
+        if timescales is not None:
+            self.bias_hh, self.bias_ih = chrono(key, self.bias_hh, self.bias_ih, timescales, forget=1, write=0)
+        if not use_bias:
+            self.bias_hh = self.bias_ih = None
 
     def gate(
         self,
@@ -44,7 +64,7 @@ class LSTMCell(AbstractDenseCell):
         recurrent: Float[Array, "4 n"],
         inputs: Float[Array, "4 n"],
     ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        i, f, g, o = recurrent + self.bias_hh + inputs + self.bias_ih
+        i, f, g, o = biased(biased(recurrent, self.bias_hh) + inputs, self.bias_ih)
         c = sigmoid(f) * h[1] + sigmoid(i) * jnp.tanh(g)
         return sigmoid(o) * jnp.tanh(c), c
 

@@ -1,6 +1,7 @@
 """Recurrent trace units."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ from rtrl._sizes import check_sizes
 from rtrl._types import Input
 from rtrl.cells._gated import AbstractDiagonalCell, uniform_weights
 from rtrl.cells._lru import Core, ring, rotate
+from rtrl.cells._timescales import Timescales
 
 
 class RTUCell(AbstractDiagonalCell):
@@ -21,7 +23,8 @@ class RTUCell(AbstractDiagonalCell):
 
     With `nonlinear=True` the activation φ (tanh unless given) is applied inside the recurrence instead of to its
     output. State: (c¹, c²), each (n,); the output y has 2n entries. Parameters: `weight_ih` (2, n, m),
-    `nu_log`, `theta_log` (n,). r and ϑ start as the LRU's eigenvalues do.
+    `nu_log`, `theta_log` (n,). r and ϑ start as the LRU's eigenvalues do, also with `timescales`;
+    `dtype` is that of all parameters.
 
     Elelimy et al. (2024), "Real-time recurrent learning using trace units in reinforcement learning",
     section 3. Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
@@ -44,11 +47,13 @@ class RTUCell(AbstractDiagonalCell):
         r_min: float = 0.0,
         r_max: float = 1.0,
         max_phase: float = 2 * jnp.pi,
+        timescales: Timescales | None = None,
+        dtype: Any = None,
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         weight_key, ring_key = jax.random.split(key)
-        (self.weight_ih,) = uniform_weights(weight_key, input_size, (2, hidden_size, input_size))
-        self.nu_log, self.theta_log = ring(ring_key, hidden_size, r_min, r_max, max_phase)
+        (self.weight_ih,) = uniform_weights(weight_key, input_size, (2, hidden_size, input_size), dtype=dtype)
+        self.nu_log, self.theta_log = ring(ring_key, hidden_size, r_min, r_max, max_phase, timescales, dtype)
         self.nonlinear, self.activation = nonlinear, activation
 
     def gate(self, h: Core, inputs: Float[Array, "2 n"]) -> Core:

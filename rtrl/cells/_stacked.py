@@ -115,7 +115,9 @@ class StackedCell(AbstractCell):
         return layer(state, arrives) if isinstance(layer, AbstractCell) else ()
 
     def _output_widths(self) -> list[int]:
-        return [_shape_out(layer, _example(layer)).size if isinstance(layer, AbstractCell) else 0 for layer in self.layers]
+        return [
+            _shape_out(layer, _example(layer)).size if isinstance(layer, AbstractCell) else 0 for layer in self.layers
+        ]
 
     def _check_widths(self, with_mlp: bool) -> None:
         arrives = self.example.value
@@ -164,6 +166,4 @@ def _norm(layer: Callable) -> Callable:
 def _mlp(layer: Callable, output_width: int, width: int, key: PRNGKeyArray) -> Callable:
     if not isinstance(layer, AbstractCell):
         return eqx.nn.Identity()
-    return eqx.nn.MLP(
-        output_width, _size(layer.example_input()), width, depth=1, activation=jax.nn.gelu, key=key
-    )
+    return eqx.nn.MLP(output_width, _size(layer.example_input()), width, depth=1, activation=jax.nn.gelu, key=key)

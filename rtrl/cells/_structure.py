@@ -59,7 +59,9 @@ def _check_shapes(cell: AbstractGatedCell, name: str) -> None:
     n = cell.hidden_size
     for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state)):
         if leaf.shape != (n,):
-            raise TypeError(f"cell: expected a state of arrays of shape ({n},) for the units of {name}, got {leaf.shape}")
+            raise TypeError(
+                f"cell: expected a state of arrays of shape ({n},) for the units of {name}, got {leaf.shape}"
+            )
     units = with_weights(recurrence(cell), [None] * len(weights_of(cell)))
     for path, leaf in jax.tree_util.tree_leaves_with_path(split(units)[0]):
         if leaf.shape[-1:] != (n,):
@@ -93,7 +95,9 @@ def _sample(cell: AbstractGatedCell) -> tuple[Any, ...]:
     def direction(leaf: Any) -> Array:
         return jnp.asarray(draw.standard_normal(leaf.shape), leaf.dtype)
 
-    cell = jax.tree.map(lambda node: node if _holds_numbers(node) else jax.tree.map(near, node), cell, is_leaf=is_frozen)
+    cell = jax.tree.map(
+        lambda node: node if _holds_numbers(node) else jax.tree.map(near, node), cell, is_leaf=is_frozen
+    )
     state = jax.tree.map(direction, jax.eval_shape(cell.initial_state))
     x = jnp.asarray(draw.standard_normal(cell.input_size), cell.weight_ih.dtype)
     return cell, state, x, jax.tree.map(direction, split(recurrence(cell))[0]), jax.tree.map(direction, state)
@@ -109,7 +113,7 @@ def _differences(
     cell: AbstractGatedCell, state: State, x: Array, d_params: Params, d_state: State
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """How far the derivatives of the step and of the initial state are from what is assumed, relative to their size."""
-    params, rest = split(recurrence(cell))
+    params, _ = split(recurrence(cell))
     whole = split(cell)
 
     def step(params: Params, state: State) -> State:
@@ -128,9 +132,7 @@ def _differences(
     )
 
 
-def _assumed(
-    cell: AbstractGatedCell, state: State, x: Array, d_params: Params, d_state: State
-) -> tuple[State, State]:
+def _assumed(cell: AbstractGatedCell, state: State, x: Array, d_params: Params, d_state: State) -> tuple[State, State]:
     """The next state, and D ḣ + I θ̇ as the linearisation has them."""
     value, lin = cell.linearise(state, x)
     parts = jnp.stack(jax.tree.leaves(d_state))

@@ -55,7 +55,7 @@ class AbstractEstimator(eqx.Module):
         """
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:
-        """One time step: the next state, the pullback at that state, the next memory; as `forward`, `backward` give it."""
+        """One time step: the next state, the pullback at that state, the next memory."""
         if type(self).forward is AbstractEstimator.forward:
             raise NotImplementedError(f"{type(self).__name__}: expected it to define step, or forward and backward")
         states, residual = self.forward(cell, state, jax.tree.map(lambda a: a[None], x), memory)
@@ -151,9 +151,7 @@ def _largest_of_all(axis_size: int, in_batched: list[bool], filled: Int[Array, "
     return largest(filled.max(axis=0)), False
 
 
-def to_inputs(
-    cell: AbstractCell, state: State, xs: Input, reset: Bool[Array, " time"] | None, vs: State
-) -> Input:
+def to_inputs(cell: AbstractCell, state: State, xs: Input, reset: Bool[Array, " time"] | None, vs: State) -> Input:
     """What reaches the inputs of several steps from their states, `None` for inputs that are not floating-point."""
     floats, rest = eqx.partition(xs, eqx.is_inexact_array)
     _, vjp = jax.vjp(lambda floats: cell.trajectory(state, eqx.combine(floats, rest), reset), floats)

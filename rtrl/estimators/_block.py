@@ -38,7 +38,7 @@ class BlockMemory(eqx.Module):
 
 
 class NewSteps(NamedTuple):
-    """What k steps leave for the way back: the memory before them, their linearisations, where the stream began anew."""
+    """What k steps leave for the way back: the memory before them, their derivatives, where the stream began anew."""
 
     memory: BlockMemory
     steps: Linearisation
@@ -97,13 +97,12 @@ class Block(AbstractEstimator):
             fresh = first_influence(cell, cell.initial_state())
             gradient = add(gradient, pull_back(list(v_initial), fresh))
             memory, steps = _forgotten(memory, steps, reset, fresh)
-        memory = self._written(memory, steps, recurrent_weights(cell)) if k < self.size else _folded(memory, steps, cell)
+        keep = self._written if k < self.size else _folded
+        memory = keep(memory, steps, recurrent_weights(cell))
         below = jnp.einsum("rki,rkgi,gij->rj", visited, steps.betas[-1], cell.weights()[-1])
         return masked(cell, gradient), below, memory
 
-    def _written(
-        self, memory: BlockMemory, steps: Linearisation, weight_hh: Float[Array, "gates n n"]
-    ) -> BlockMemory:
+    def _written(self, memory: BlockMemory, steps: Linearisation, weight_hh: Float[Array, "gates n n"]) -> BlockMemory:
         """The memory with these steps behind the others of the block."""
         filled, k = largest(memory.filled.value), len(steps.alpha)
 
@@ -160,8 +159,9 @@ def _emptied(memory: BlockMemory, when: Bool[Array, ""]) -> BlockMemory:
     return BlockMemory(influence, steps, memory.weight_hh, Shared(filled))
 
 
-def _folded(memory: BlockMemory, steps: Linearisation, cell: AbstractDenseCell) -> BlockMemory:
-    influence = _fold(memory.influence, steps, recurrent_weights(cell))
+def _folded(memory: BlockMemory, steps: Linearisation, weight_hh: Float[Array, "gates n n"]) -> BlockMemory:
+    """The memory with these steps folded into J."""
+    influence = _fold(memory.influence, steps, weight_hh)
     return BlockMemory(influence, memory.steps, memory.weight_hh, memory.filled)
 
 
@@ -219,7 +219,7 @@ def _sweep_block(
 
 @_sweep_block.defjvp
 def _sweep_block_derivative(primals: Any, tangents: Any) -> Any:
-    """A loop whose length is known only at run time has no reverse derivative; one over all slots has, and is slower."""
+    """A loop whose length only the run knows has no reverse derivative; one over all slots has, and is slower."""
     filled = primals[2]
 
     def over_all(v: Array, steps: Any) -> tuple[Array, Array]:

@@ -96,9 +96,7 @@ class LayerLocalRTRL(AbstractEstimator):
         return add_layer(norm, k, own), v_stream, memory
 
 
-def _through_output(
-    cell: StackedCell, k: int, stream: Any, states: State, v_above: Any
-) -> tuple[Params, Input, State]:
+def _through_output(cell: StackedCell, k: int, stream: Any, states: State, v_above: Any) -> tuple[Params, Input, State]:
     """Back through what layer k puts out: to its parameters, the stream below and its states; zero from the top."""
     params, static = split(cell)
     floats, rest = eqx.partition(stream, eqx.is_inexact_array)

@@ -6,7 +6,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
 from rtrl._types import Input, Memory, Pullback, State
-from rtrl.cells import AbstractCell, AbstractDenseCell, AbstractDiagonalCell, AbstractGatedCell, Linearisation, recurrent_weights
+from rtrl.cells import (
+    AbstractCell,
+    AbstractDenseCell,
+    AbstractDiagonalCell,
+    AbstractGatedCell,
+    Linearisation,
+    recurrent_weights,
+)
 from rtrl.estimators._base import AbstractEstimator, check_gated
 from rtrl.estimators._diagonal import first_own_influence, step_within_units
 from rtrl.estimators._sparse import first_sparse_influence, step_within_reach

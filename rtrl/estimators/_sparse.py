@@ -32,8 +32,9 @@ class Lists(eqx.Module):
 class SparseInfluence(eqx.Module):
     """J by the unit that owns the parameters: axes (owner, unit in its reach, part, …).
 
-    Of the recurrent weights only those that exist: (…, gates, inputs); of the others (…, gates, m); of a
-    per-unit parameter what stands before its unit axis; `None` for frozen weights. Immediate derivatives have no reach axis: it is the owner.
+    Of the recurrent weights only those that exist: (…, gates, inputs); of the others (…, gates, m); of a per-unit
+    parameter what stands before its unit axis; `None` for frozen weights. Immediate derivatives have no reach axis: it
+    is the owner.
     """
 
     weight_hh: Float[Array, "n *reach parts gates inputs"] | None

@@ -13,9 +13,10 @@ from jaxtyping import Array, Float, PyTree
 from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
+from rtrl.cells._backward import backward_only, plainly_refused
 from rtrl.cells._base import AbstractCell
-from rtrl.cells._ode_checks import check_adjoint, check_controller, check_field, check_solver, floating
 from rtrl.cells._solve import nan_unless, repeated, solver_step, time_dtype
+from rtrl.cells._solver_checks import check_adjoint, check_controller, check_field, check_solver, floating, one_line
 from rtrl.cells._stages import Diagonal
 
 
@@ -108,7 +109,7 @@ class ODECell(AbstractCell):
     def _interval(self, state: State, x: Input) -> tuple[Float[Array, ""], Any]:
         """Δt, in the precision of the state and NaN if it is negative, and what is constant meanwhile."""
         if self.time_step is None and not (isinstance(x, tuple | list) and len(x) == 2 and jnp.ndim(x[0]) == 0):
-            raise ValueError(f"x: expected a pair (Δt, args) with a scalar Δt, got {type(x).__name__}")
+            raise ValueError(f"x: expected a pair (Δt, args) with a scalar Δt, got {one_line(x)}")
         length, args = x if self.time_step is None else (self.time_step, x)
         length = jnp.asarray(length, time_dtype(state))
         return jnp.where(length < 0, jnp.nan, length), args
@@ -125,20 +126,22 @@ class ODECell(AbstractCell):
         length: Float[Array, ""],
         args: PyTree,
     ) -> State:
-        implicit = isinstance(self.solver, diffrax.AbstractImplicitSolver)
-        solution = diffrax.diffeqsolve(
-            term,
-            Diagonal(self.solver) if implicit else self.solver,
-            t0=0.0,
-            t1=length,
-            dt0=length / self.substeps,
-            y0=state,
-            args=args,
-            stepsize_controller=controller,
-            adjoint=self.adjoint,
-            max_steps=self.max_steps,
-            throw=False,
-        )
+        if not isinstance(self.adjoint, diffrax.DirectAdjoint):
+            term, state, length = backward_only((term, state, length))
+        with plainly_refused():
+            solution = diffrax.diffeqsolve(
+                term,
+                Diagonal(self.solver) if isinstance(self.solver, diffrax.AbstractImplicitSolver) else self.solver,
+                t0=0.0,
+                t1=length,
+                dt0=length / self.substeps,
+                y0=state,
+                args=args,
+                stepsize_controller=controller,
+                adjoint=self.adjoint,
+                max_steps=self.max_steps,
+                throw=False,
+            )
         solved = (solution.result == diffrax.RESULTS.successful) & (length >= 0)
         new = jax.tree.map(lambda y, old: y[-1].astype(old.dtype), solution.ys, state)
         return nan_unless(solved, new)

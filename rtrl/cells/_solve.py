@@ -49,7 +49,7 @@ def solver_step(solver: diffrax.AbstractSolver, terms: Any, begin: Any, end: Any
     if tableau is not None:
         stages, solved = stages_of(tableau, terms, begin, end, state, args)
         new = moved(state, tableau.b_sol, stages)
-        new = new if solved is True else nan_unless(solved, new)
+        new = new if isinstance(solved, bool) else nan_unless(solved, new)
     else:
         carried = solver.init(terms, begin, end, state, args)
         new = solver.step(terms, begin, end, state, args, carried, made_jump=False)[0]
@@ -57,7 +57,7 @@ def solver_step(solver: diffrax.AbstractSolver, terms: Any, begin: Any, end: Any
 
 
 def nan_unless(good: Bool[Array, ""], state: State) -> State:
-    """The state, or NaN; by a product, so that its derivative is NaN too, where a choice would have the derivative 0."""
+    """The state, or NaN: by a product, whose derivative is NaN too, where that of a choice would be 0."""
     return jax.tree.map(lambda y: y * jnp.where(good, 1, jnp.nan).astype(y.dtype), state)
 
 

@@ -101,7 +101,9 @@ def _newton(residual: Callable[[Array], Array], start: Array, size: Array) -> tu
         return new, jnp.abs(new - k).max(), count + 1
 
     k, moved, _ = jax.lax.while_loop(
-        lambda carry: longer(*carry[:2]) & (carry[2] < NEWTON_STEPS), step, (start, jnp.full_like(size, jnp.inf), 0)
+        lambda carry: longer(*carry[:2]) & (carry[2] < NEWTON_STEPS),
+        step,
+        (start, jnp.full_like(size, jnp.inf), jnp.array(0)),
     )
     found = jnp.isfinite(moved) & ~longer(k, moved)
     return jnp.where(found, improved(k), start), found.astype(k.dtype)
@@ -139,5 +141,6 @@ class Diagonal(diffrax.AbstractAdaptiveSolver):
         y1 = moved(y0, tableau.b_sol, stages)
         error = moved(jax.tree.map(jnp.zeros_like, y0), tableau.b_error, stages)
         error = jax.tree.map(lambda e: jnp.where(solved, e, jnp.inf), error)  # the controller takes a smaller step
-        result = diffrax.RESULTS.where(solved, diffrax.RESULTS.successful, diffrax.RESULTS.nonlinear_divergence)
+        results: Any = diffrax.RESULTS
+        result = results.where(solved, results.successful, results.nonlinear_divergence)
         return y1, error, {"y0": y0, "y1": y1}, None, result

@@ -1,4 +1,4 @@
-"""What an ODE cell refuses, each in one line."""
+"""What cells in continuous time refuse, each in one line."""
 
 from collections.abc import Callable
 from typing import Any, get_origin
@@ -7,7 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from rtrl._types import State
 from rtrl.cells._stages import tableau_of
@@ -19,16 +19,16 @@ EXACT = diffrax.RecursiveCheckpointAdjoint, diffrax.DirectAdjoint
 def floating(initial: PyTree) -> State:
     """An initial state of floating-point (or complex) JAX arrays. Raises `TypeError` unless it consists of numbers."""
     leaves = jax.tree.leaves(initial)
-    numbers = not isinstance(initial, list | tuple) or all(eqx.is_array_like(a) and jnp.ndim(a) for a in leaves)
-    if not leaves or not numbers or not all(map(eqx.is_array_like, leaves)):
+    numbers = isinstance(initial, list | tuple) and any(isinstance(a, int | float | complex) for a in initial)
+    if not leaves or numbers or not all(map(eqx.is_array_like, leaves)):
         got = "no array" if not leaves else f"{type(initial).__name__} of {type(leaves[0]).__name__}"
         raise TypeError(f"initial: expected an array or a pytree of arrays, such as jnp.array([0.0, 1.0]), got {got}")
     return jax.tree.map(_floating, initial)
 
 
-def _floating(value: Any) -> jax.Array:
-    array = jnp.asarray(value)
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(jnp.result_type(float))
+def _floating(value: Any) -> Array:
+    dtype = jnp.result_type(value)
+    return jnp.asarray(value, dtype if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float))
 
 
 def check_solver(solver: diffrax.AbstractSolver, initial: State) -> None:
@@ -53,9 +53,7 @@ def _check_implicit(solver: Any, initial: State) -> None:
         raise TypeError(f"solver: expected an explicit solver for a complex state, got {name}")
 
 
-def check_controller(
-    controller: diffrax.AbstractStepSizeController | None, solver: diffrax.AbstractSolver
-) -> None:
+def check_controller(controller: diffrax.AbstractStepSizeController | None, solver: diffrax.AbstractSolver) -> None:
     """Raises `TypeError` for a controller that does not adapt, or a solver that cannot follow it (or needs one)."""
     name = type(solver).__name__
     if controller is None:
@@ -79,13 +77,16 @@ def check_adjoint(adjoint: diffrax.AbstractAdjoint) -> None:
 
 def check_field(field: Callable, s: Any, state: State, args: Any) -> None:
     """Raises `ValueError` unless dy/ds has the structure and shapes of y, and is real if y is."""
-    slope = eqx.filter_eval_shape(field, s, state, args)
+    slope = eqx.filter_eval_shape(lambda *inputs: jax.tree.map(jnp.asarray, field(*inputs)), s, state, args)
     expected, got = (jax.tree.map(lambda a: tuple(a.shape), tree) for tree in (state, slope))
     if jax.tree.structure(slope) != jax.tree.structure(state) or expected != got:
-        one_line = lambda tree: " ".join(str(tree).split())  # noqa: E731
         raise ValueError(f"vector_field: expected {one_line(expected)}, like the state, got {one_line(got)}")
     if any(jnp.iscomplexobj(f) and not jnp.iscomplexobj(y) for f, y in _pairs(slope, state)):
         raise ValueError("vector_field: expected real values for a real state, got complex ones")
+
+
+def one_line(value: Any) -> str:
+    return " ".join(eqx.tree_pformat(value).split())
 
 
 def _pairs(one: PyTree, other: PyTree) -> Any:

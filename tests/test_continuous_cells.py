@@ -397,7 +397,8 @@ def test_with_enough_steps_an_adaptive_solution_has_its_closed_form(options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"adjoint": diffrax.DirectAdjoint(), "max_steps": 16}, {"solver": diffrax.Kvaerno3(), "max_steps": 5}],
+    "options",
+    [{}, {"adjoint": diffrax.DirectAdjoint(), "max_steps": 16}, {"solver": diffrax.Kvaerno3(), "max_steps": 5}],
     ids=["Heun", "DirectAdjoint", "Kvaerno3"],
 )  # fmt: skip
 def test_with_too_few_steps_a_state_and_its_derivative_are_nan_and_others_of_a_batch_right(options):
@@ -423,11 +424,11 @@ class Robertson(eqx.Module):
 
 RATES = jnp.array([0.04, 3e7, 1e4])
 INTERVALS = jnp.array([0.4, 3.6, 36.0])
-PUBLISHED = {  # Hindmarsh (1980), LSODE's demonstration program: t = 0.4, 4, 40
-    "y1": [9.8517e-1, 9.0552e-1, 7.1582e-1],
-    "y2": [3.3864e-5, 2.2404e-5, 9.1851e-6],
-    "y3": [1.4794e-2, 9.4458e-2, 2.8418e-1],
-}
+PUBLISHED = [  # the example in the documentation of LSODE (Hindmarsh 1983), at t = 0.4, 4, 40; its tolerance is 1e-4
+    [9.851726e-1, 3.386406e-5, 1.479357e-2],
+    [9.055142e-1, 2.240418e-5, 9.446344e-2],
+    [7.158050e-1, 9.184616e-6, 2.841858e-1],
+]
 STIFF = {
     "Kvaerno5, adaptive": {"solver": diffrax.Kvaerno5(), "controller": diffrax.PIDController(rtol=1e-8, atol=1e-12)},
     "Kvaerno3, equal steps": {"solver": diffrax.Kvaerno3(), "substeps": 50},
@@ -446,12 +447,12 @@ def scaled_loss(prediction, y):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize(("name", "rtol"), zip(STIFF, [2e-4, 2e-3, 2e-2], strict=True))
+@pytest.mark.parametrize(("name", "rtol"), list(zip(STIFF, [2e-4, 2e-3, 2e-2], strict=True)))
 def test_a_stiff_equation_has_its_published_solution(name, rtol, dtype):
     model = robertson(RATES.astype(dtype), **STIFF[name])
     states = eqx.filter_jit(model.predictions)((INTERVALS.astype(dtype), None))
     assert states.dtype == dtype
-    np.testing.assert_allclose(states.T, list(PUBLISHED.values()), rtol=rtol)
+    np.testing.assert_allclose(states, PUBLISHED, rtol=rtol)
 
 
 @pytest.mark.parametrize("name", list(STIFF)[:2])
@@ -512,7 +513,7 @@ def test_a_sketch_of_full_rank_is_exact_where_tangents_can_be_pushed_forward(nam
 @pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Kvaerno3()], ids=name)
 def test_tangents_that_cannot_be_pushed_forward_are_refused(estimator, solver):
     model, (xs, ys) = with_readout(ode(time_step=0.3, solver=solver, controller=PID)), stream(3)
-    with pytest.raises(TypeError, match=r"^adjoint: expected DirectAdjoint\(\) .*, got RecursiveCheckpointAdjoint$"):
+    with pytest.raises(TypeError, match=r"^adjoint: expected DirectAdjoint\(\) .*, got RecursiveCheckpointAdjoint"):
         rtrl.sequence_gradient(estimator, model, loss, xs, ys, key=KEY)
 
 
@@ -554,9 +555,9 @@ def test_an_initial_state_becomes_floating(initial):
 
 @pytest.mark.parametrize("train", [False, True])
 def test_an_initial_state_is_trained_if_so_said(train):
-    start = jnp.array([1.0, 2.0])
-    for cell in (rtrl.ODECell(oscillator, start, time_step=0.1, train_initial=train),
-                 rtrl.SDECell(oscillator, lambda t, y, args: y, start, time_step=0.1, train_initial=train)):  # fmt: skip
+    start, options = jnp.array([1.0, 2.0]), {"time_step": 0.1, "train_initial": train}
+    for cell in (rtrl.ODECell(oscillator, start, **options),
+                 rtrl.SDECell(oscillator, lambda t, y, args: y, start, **options)):  # fmt: skip
         gradient = eqx.filter_grad(lambda cell: jnp.sum(cell.initial_state() ** 2))(cell)
         np.testing.assert_array_equal(gradient.initial_state(), 2 * start)
         leaves = jax.tree.leaves(trained(cell))
@@ -595,7 +596,7 @@ BAD = {
         time_step=0.1, solver=diffrax.HalfSolver(diffrax.Kvaerno3()), controller=PID
     ),
     r"solver: expected Kvaerno3\(\), whose stages .*, got a root finder": lambda: ode(
-        time_step=0.1, solver=diffrax.Kvaerno3(diffrax.VeryChord(1e-3, 1e-3))
+        time_step=0.1, solver=diffrax.Kvaerno3(root_finder=diffrax.VeryChord(1e-3, 1e-3))
     ),
     "solver: expected an explicit solver for a complex state, got Kvaerno5": lambda: rtrl.ODECell(
         oscillator, jnp.ones(2) + 1j, time_step=0.1, solver=diffrax.Kvaerno5()

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from oracles import loop_loss
 
 import rtrl
+from rtrl._trained import trained
 
 KEY = jax.random.key(0)
 SOLVERS = [diffrax.Euler(), diffrax.Heun(), diffrax.Midpoint(), diffrax.Tsit5(), diffrax.Dopri5()]
@@ -366,8 +368,276 @@ def test_decreasing_times_and_explosions_are_reported_with_the_last_good_state()
         learner.run(state, xs, ys)
 
 
+PID = diffrax.PIDController(rtol=1e-6, atol=1e-9)
+
+
+def cubic(k, t, y, args):
+    """y' = -k y^3: y = y0 / sqrt(1 + 2 k y0^2 t), dy/dk = -y0^3 t / (1 + 2 k y0^2 t)^(3/2)."""
+    return -k * y**3
+
+
+def cubic_cell(**options):
+    field = eqx.Partial(cubic, jnp.array(1.0))
+    return rtrl.ODECell(field, jnp.array([2.0]), time_step=100.0, controller=PID, **options)
+
+
+def step_and_rate(cell, state):
+    """The state after a step, and its derivative by the rate, by RTRL."""
+    state, pullback, _ = rtrl.RTRL().step(cell, state, None, rtrl.RTRL().init(cell, state))
+    return state[0], pullback(jnp.ones(1)).vector_field.args[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_steps": 16**4}, {"solver": diffrax.Kvaerno3(), "max_steps": 4000}], ids=["Heun", "Kvaerno3"]
+)
+def test_with_enough_steps_an_adaptive_solution_has_its_closed_form(options):
+    value, rate = eqx.filter_jit(step_and_rate)(cubic_cell(**options), jnp.array([2.0]))
+    assert float(value) == pytest.approx(2 / 801**0.5, rel=1e-4)
+    assert float(rate) == pytest.approx(-800 / 801**1.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"adjoint": diffrax.DirectAdjoint(), "max_steps": 16}, {"solver": diffrax.Kvaerno3(), "max_steps": 5}],
+    ids=["Heun", "DirectAdjoint", "Kvaerno3"],
+)  # fmt: skip
+def test_with_too_few_steps_a_state_and_its_derivative_are_nan_and_others_of_a_batch_right(options):
+    cell = cubic_cell(**options)
+    values, rates = jax.jit(jax.vmap(lambda y: step_and_rate(cell, y)))(jnp.array([[2.0], [1e-3]]))
+    assert np.isnan([values[0], rates[0]]).all()
+    t = 2 * 1e-6 * 100
+    np.testing.assert_allclose([values[1], rates[1]], [1e-3 / (1 + t) ** 0.5, -1e-7 / (1 + t) ** 1.5], rtol=1e-5)
+    model = rtrl.Model(cell, eqx.nn.Identity())
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.1))
+    assert not learner.run(learner.init(model), jnp.zeros(2), jnp.zeros((2, 1)))[1].finite.any()
+
+
+class Robertson(eqx.Module):
+    """Robertson's chemical reactions."""
+
+    rates: jax.Array
+
+    def __call__(self, t, y, args):
+        slow, fast, back = self.rates[0] * y[0], self.rates[1] * y[1] ** 2, self.rates[2] * y[1] * y[2]
+        return jnp.stack([back - slow, slow - back - fast, fast])
+
+
+RATES = jnp.array([0.04, 3e7, 1e4])
+INTERVALS = jnp.array([0.4, 3.6, 36.0])
+PUBLISHED = [  # the example in the documentation of LSODE (Hindmarsh 1983), at t = 0.4, 4, 40; its tolerance is 1e-4
+    [9.851726e-1, 3.386406e-5, 1.479357e-2],
+    [9.055142e-1, 2.240418e-5, 9.446344e-2],
+    [7.158050e-1, 9.184616e-6, 2.841858e-1],
+]
+STIFF = {
+    "Kvaerno5, adaptive": {"solver": diffrax.Kvaerno5(), "controller": diffrax.PIDController(rtol=1e-8, atol=1e-12)},
+    "Kvaerno3, equal steps": {"solver": diffrax.Kvaerno3(), "substeps": 50},
+    "ImplicitEuler, equal steps": {"solver": diffrax.ImplicitEuler(), "substeps": 400},
+}
+
+
+def robertson(rates, **options):
+    start = jnp.array([1.0, 0.0, 0.0], rates.dtype)
+    return rtrl.Model(rtrl.ODECell(Robertson(rates), start, time_step=None, **options), eqx.nn.Identity())
+
+
+def scaled_loss(prediction, y):
+    """Of three chemicals of very different amounts."""
+    return jnp.sum((prediction * jnp.array([1.0, 1e5, 1.0]) - y) ** 2)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize(("name", "rtol"), list(zip(STIFF, [2e-4, 2e-3, 2e-2], strict=True)))
+def test_a_stiff_equation_has_its_published_solution(name, rtol, dtype):
+    model = robertson(RATES.astype(dtype), **STIFF[name])
+    states = eqx.filter_jit(model.predictions)((INTERVALS.astype(dtype), None))
+    assert states.dtype == dtype
+    np.testing.assert_allclose(states, PUBLISHED, rtol=rtol)
+
+
+@pytest.mark.parametrize("name", list(STIFF)[:2])
+def test_rtrl_through_a_stiff_equation_is_the_derivative_of_the_discrete_solution(name):
+    """By reverse mode through a plain loop, and by differences of the solutions at other rates."""
+    model, ys = robertson(RATES, **STIFF[name]), jnp.array([[0.9, 3.0, 0.1], [0.8, 2.0, 0.2], [0.7, 1.0, 0.3]])
+    inputs = [(length, None) for length in INTERVALS]
+    total = jax.jit(lambda rates: loop_loss(robertson(rates, **STIFF[name]), scaled_loss, inputs, ys))
+    value, found = rtrl.sequence_gradient(rtrl.RTRL(), model, scaled_loss, (INTERVALS, None), ys)
+    found = found.cell.vector_field.rates
+    np.testing.assert_allclose(value, total(RATES), rtol=1e-10)
+    np.testing.assert_allclose(found, jax.grad(total)(RATES), rtol=1e-8)
+    moved = lambda i, by: float(total(RATES.at[i].multiply(1 + by)))  # noqa: E731
+    differences = [(moved(i, 1e-4) - moved(i, -1e-4)) / (2e-4 * RATES[i]) for i in range(3)]
+    np.testing.assert_allclose(found, differences, rtol=1e-5)
+
+
+def relaxation(k, t, y, args):
+    return -k * (y - jnp.cos(3 * t + y[::-1]))
+
+
+def test_implicit_steps_have_derivatives_of_both_kinds_and_orders():
+    def total(rate):
+        cell = rtrl.ODECell(eqx.Partial(relaxation, rate), jnp.array([1.0, 0.3]), time_step=0.5, substeps=2,
+                            solver=diffrax.Kvaerno3())  # fmt: skip
+        return jnp.sum(cell(cell.initial_state(), None) ** 2)
+
+    gradient, forward = jax.jit(jax.grad(total)), jax.jit(jax.jacfwd(total))
+    curvature = jax.jit(jax.grad(gradient))
+    rate, by = jnp.array(30.0), 1e-3
+    np.testing.assert_allclose(forward(rate), gradient(rate), rtol=1e-12)
+    np.testing.assert_allclose(curvature(rate), (gradient(rate + by) - gradient(rate - by)) / (2 * by), rtol=1e-6)
+
+
+def test_an_implicit_step_without_a_root_is_reported():
+    """One step of backward Euler, y = 1 + y^2, has none."""
+    cell = rtrl.ODECell(lambda t, y, args: y**2, jnp.ones(1), time_step=1.0, solver=diffrax.ImplicitEuler())
+    assert np.isnan(cell(cell.initial_state(), None)).all()
+    assert np.isnan(jax.grad(lambda y: cell(y, None)[0])(jnp.ones(1))).all()
+
+
+FORWARD = {
+    "equal steps": {"substeps": 2},
+    "DirectAdjoint": {"controller": diffrax.PIDController(1e-3, 1e-6), "adjoint": diffrax.DirectAdjoint(),
+                      "max_steps": 64},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_a_sketch_of_full_rank_is_exact_where_tangents_can_be_pushed_forward(name):
+    model, (xs, ys) = with_readout(ode(time_step=0.3, solver=diffrax.Kvaerno3(), **FORWARD[name])), stream(3)
+    _, expected = rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys)
+    _, found = rtrl.sequence_gradient(rtrl.SketchedRTRL(3), model, loss, xs, ys, key=KEY)
+    agree(found, expected, 1e-9)
+
+
+@pytest.mark.parametrize("estimator", [rtrl.UORO(), rtrl.SketchedRTRL(2)], ids=str)
+@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Kvaerno3()], ids=name)
+def test_tangents_that_cannot_be_pushed_forward_are_refused(estimator, solver):
+    model, (xs, ys) = with_readout(ode(time_step=0.3, solver=solver, controller=PID)), stream(3)
+    with pytest.raises(TypeError, match=r"^adjoint: expected DirectAdjoint\(\) .*, got RecursiveCheckpointAdjoint"):
+        rtrl.sequence_gradient(estimator, model, loss, xs, ys, key=KEY)
+
+
+def test_reverse_mode_passes_under_batches_and_loops():
+    """What refuses tangents lets cotangents through, however the transformations are nested."""
+    cell = rtrl.ODECell(Decay(jnp.array(0.7)), jnp.ones(1), time_step=0.5, solver=diffrax.Tsit5(), controller=PID)
+    end = lambda y: jax.lax.scan(lambda y, _: (cell(y, None), None), y, None, length=2)[0].sum()  # noqa: E731
+    ys = jnp.array([[1.0], [2.0]])
+    batched = jax.jit(jax.vmap(jax.grad(end)))(ys)
+    np.testing.assert_allclose(batched, np.full((2, 1), np.exp(-0.7)), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.grad(lambda ys: jax.vmap(end)(ys).sum()))(ys), batched, rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"controller": PID}, {"solver": diffrax.ImplicitEuler()}], ids=str)
+def test_intervals_of_any_type_and_states_of_any_precision(options):
+    """An integer Δt, float32 beside float64, no time at all, and time that runs backward."""
+    cell = rtrl.ODECell(Decay(jnp.array(0.7)), jnp.ones(1), time_step=None, **options)
+    step = jax.jit(lambda y, length: cell(y, (length, None)))
+    y = cell.initial_state()
+    np.testing.assert_array_equal(step(y, jnp.array(2)), step(y, 2.0))
+    np.testing.assert_array_equal(step(y, 0.0), y)
+    single = step(y.astype(jnp.float32), jnp.array(2.0))
+    assert single.dtype == jnp.float32
+    np.testing.assert_allclose(single, step(y, 2.0), rtol=1e-5)
+    for length in (-1.0, jnp.nan):
+        assert np.isnan(step(y, length)).all()
+        assert np.isnan(jax.grad(lambda y, length=length: step(y, length)[0])(y)).all()
+
+
+@pytest.mark.parametrize("initial", [np.array([1, 2]), jnp.array([1, 2]), np.array([1.0, 2.0])], ids=str)
+def test_an_initial_state_becomes_floating(initial):
+    for cell in (rtrl.ODECell(oscillator, initial, time_step=0.1),
+                 rtrl.SDECell(oscillator, lambda t, y, args: y, initial, time_step=0.1)):  # fmt: skip
+        state = cell.initial_state()
+        assert isinstance(state, jax.Array)
+        assert state.dtype == jnp.float64
+        np.testing.assert_array_equal(state, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_an_initial_state_is_trained_if_so_said(train):
+    start, options = jnp.array([1.0, 2.0]), {"time_step": 0.1, "train_initial": train}
+    for cell in (rtrl.ODECell(oscillator, start, **options),
+                 rtrl.SDECell(oscillator, lambda t, y, args: y, start, **options)):  # fmt: skip
+        gradient = eqx.filter_grad(lambda cell: jnp.sum(cell.initial_state() ** 2))(cell)
+        np.testing.assert_array_equal(gradient.initial_state(), 2 * start)
+        leaves = jax.tree.leaves(trained(cell))
+        assert [leaf.tolist() for leaf in leaves] == ([[1.0, 2.0]] if train else [])
+
+
+def test_sde_increments_are_taken_in_the_precision_of_the_state():
+    cell = sde(diffrax.EulerHeun())
+    state = cell(cell.initial_state().astype(jnp.float32), cell.example_input())
+    assert state.dtype == jnp.float32
+
+
 BAD = {
-    "solver: expected an explicit Diffrax solver, got Kvaerno3": lambda: ode(time_step=0.1, solver=diffrax.Kvaerno3()),
+    **{
+        f"adjoint: expected RecursiveCheckpointAdjoint.*, got {name(adjoint)}": lambda a=adjoint: ode(
+            time_step=0.1, adjoint=a
+        )
+        for adjoint in (diffrax.ImplicitAdjoint(), diffrax.BacksolveAdjoint(), diffrax.ForwardMode())
+    },
+    **{
+        f"solver: expected a one-step Diffrax solver for a single .*, got {name(solver)}": lambda s=solver: ode(
+            time_step=0.1, solver=s
+        )
+        for solver in (
+            diffrax.KenCarp4(),
+            diffrax.Sil3(),
+            diffrax.LeapfrogMidpoint(),
+            diffrax.EulerHeun(),
+            diffrax.SemiImplicitEuler(),
+        )
+    },
+    "solver: expected one that is not wrapped .*, got HalfSolver": lambda: ode(
+        time_step=0.1, solver=diffrax.HalfSolver(diffrax.Heun())
+    ),
+    "solver: expected an implicit solver with one tableau.*, got HalfSolver": lambda: ode(
+        time_step=0.1, solver=diffrax.HalfSolver(diffrax.Kvaerno3()), controller=PID
+    ),
+    r"solver: expected Kvaerno3\(\), whose stages .*, got a root finder": lambda: ode(
+        time_step=0.1, solver=diffrax.Kvaerno3(root_finder=diffrax.VeryChord(1e-3, 1e-3))
+    ),
+    "solver: expected an explicit solver for a complex state, got Kvaerno5": lambda: rtrl.ODECell(
+        oscillator, jnp.ones(2) + 1j, time_step=0.1, solver=diffrax.Kvaerno5()
+    ),
+    "solver: expected one with an error estimate.*, got Euler": lambda: ode(
+        time_step=0.1, solver=diffrax.Euler(), controller=PID
+    ),
+    "controller: expected one that adapts.*, got ConstantStepSize": lambda: ode(
+        time_step=0.1, controller=diffrax.ConstantStepSize()
+    ),
+    "max_steps: expected an integer of at least 1, got 0": lambda: ode(time_step=0.1, max_steps=0),
+    "initial: expected an array or a pytree of arrays, .*, got list of float": lambda: rtrl.ODECell(
+        oscillator, [1.0, 0.0], time_step=0.1
+    ),
+    "initial: expected an array or a pytree of arrays, .*, got no array": lambda: rtrl.ODECell(
+        oscillator, (), time_step=0.1
+    ),
+    r"vector_field: expected \(2,\), like the state, got \(\)": lambda: step(
+        rtrl.ODECell(lambda t, y, args: 1.0, jnp.ones(2), time_step=0.1)
+    ),
+    "vector_field: expected real values": lambda: step(
+        rtrl.ODECell(lambda t, y, args: 1j * y, jnp.ones(2), time_step=0.1)
+    ),
+    r"x: expected a pair \(Δt, args\) with a scalar Δt, got f64\[3\]": lambda: ode(time_step=None)(
+        jnp.ones(3), jnp.ones(3)
+    ),
+    **{
+        f"solver: expected an explicit Diffrax solver of stochastic .*, got {name(solver)}": lambda s=solver: sde(s)
+        for solver in (
+            diffrax.Kvaerno3(),
+            diffrax.ImplicitEuler(),
+            diffrax.HalfSolver(diffrax.EulerHeun()),
+            diffrax.ALIGN(),
+        )
+    },
+    r"x: expected increments of shape \(2, 3\), got f64\[1,3\]": lambda: sde(diffrax.EulerHeun())(
+        jnp.ones(3), (jnp.ones((1, 3)), jnp.zeros(1))
+    ),
+    r"x: expected a pair of increments, both of shape \(2, 3\), got f64\[2,3\]": lambda: sde(diffrax.SPaRK())(
+        jnp.ones(3), (jnp.ones((2, 3)), jnp.zeros(1))
+    ),
     "solver: expected an explicit Diffrax solver of stochastic .*, got Tsit5": lambda: sde(diffrax.Tsit5()),
     "time_step: expected a positive number, got 0.0": lambda: ode(time_step=0.0),
     "substeps: expected an integer of at least 1, got 0": lambda: ode(time_step=0.1, substeps=0),

@@ -1,6 +1,7 @@
 """The neural ordinary differential equation as a cell."""
 
 from collections.abc import Callable
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -12,8 +13,11 @@ from jaxtyping import Array, Float, PyTree
 from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
+from rtrl.cells._backward import backward_only, plainly_refused
 from rtrl.cells._base import AbstractCell
-from rtrl.cells._solve import repeated, solver_step
+from rtrl.cells._solve import nan_unless, repeated, solver_step, time_dtype
+from rtrl.cells._solver_checks import check_adjoint, check_controller, check_field, check_solver, floating, one_line
+from rtrl.cells._stages import Diagonal
 
 
 class ODECell(AbstractCell):
@@ -24,26 +28,35 @@ class ODECell(AbstractCell):
     `vector_field(s, y, args)` is any Equinox module, or a function, that gives dy/ds; its arrays are trained, also
     those that `eqx.Partial` carries for a function; s is the time since the last observation, and x is constant in
     between (`args`; `example_args` is one of them, for estimators with a window of inputs). State: any pytree like
-    `initial`, which is not trained.
+    `initial`, whose integers become floating-point numbers, and which is trained with `train_initial=True` only.
 
-    Each interval has `substeps` equal steps of an explicit Diffrax solver; with a `controller` (a Diffrax
-    step size controller) as many as the tolerances ask for. `time_step` is Δt, in the units of time of the vector
-    field; with `time_step=None` it comes with every input, x = (Δt, args), for observations at irregular times. A
-    negative Δt gives a state of NaN, which `Learner` reports.
+    Each interval has `substeps` equal steps of a Diffrax solver; with a `controller` (a Diffrax step size controller)
+    as many as the tolerances ask for, up to `max_steps`. `time_step` is Δt, in the units of time of the vector field;
+    with `time_step=None` it comes with every input, x = (Δt, args), for observations at irregular times.
 
-    "Discretise, then differentiate": the influence is that of the discrete solution, exactly. With a `controller`
-    estimators that push tangents forward (UORO, stacks) need `adjoint=diffrax.DirectAdjoint()`. Kidger (2022), "On
-    neural differential equations", arXiv 2202.02435. Raises `ValueError` if `substeps` is below 1 or `time_step` is
-    not positive, `TypeError` if the solver is implicit.
+    The state is NaN, in value and derivative, where there is no solution: `max_steps` were not enough, an implicit
+    step has no root, or Δt is negative. `Learner` reports it.
+
+    "Discretise, then differentiate": the influence is that of the discrete solution, exactly, at the step sizes that
+    were taken. Stiff equations need an implicit solver: `Kvaerno3`, `Kvaerno4`, `Kvaerno5`, `ImplicitEuler`. Their
+    stages are solved by Newton's method to rounding and differentiated at the root, whatever the controller's
+    tolerances; a step costs some factorisations of a matrix of the size of the state.
+
+    With a `controller`, estimators that push tangents forward (UORO, SketchedRTRL, stacks) need
+    `adjoint=diffrax.DirectAdjoint()`, whose cost grows with `max_steps`. Kidger (2022), "On neural differential
+    equations", arXiv 2202.02435. Raises `ValueError` if `substeps` or `max_steps` is below 1 or `time_step` is not
+    positive; `TypeError` if the solver, the controller or the adjoint cannot give an exact influence, or `initial` is
+    not a pytree of numbers; at a step, `ValueError` if the vector field does not give what looks like the state.
     """
 
     vector_field: Callable
-    initial: Frozen
+    initial: Frozen | PyTree
     solver: diffrax.AbstractSolver
     controller: diffrax.AbstractStepSizeController | None
     adjoint: diffrax.AbstractAdjoint
     time_step: float | None = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
     example_args: Frozen
 
     def __init__(
@@ -56,39 +69,54 @@ class ODECell(AbstractCell):
         substeps: int = 1,
         controller: diffrax.AbstractStepSizeController | None = None,
         adjoint: diffrax.AbstractAdjoint | None = None,
+        max_steps: int = 4096,
+        train_initial: bool = False,
         example_args: PyTree = None,
     ):
-        check_sizes(substeps=substeps)
+        check_sizes(substeps=substeps, max_steps=max_steps)
         if time_step is not None:
             check_positive(time_step=time_step)
-        self.vector_field, self.initial = vector_field, Frozen(jax.tree.map(jnp.asarray, initial))
+        initial = floating(initial)
+        self.vector_field, self.initial = vector_field, initial if train_initial else Frozen(initial)
         self.solver = diffrax.Heun() if solver is None else solver
         self.controller = controller
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
-        self.time_step, self.substeps = time_step, substeps
+        self.time_step, self.substeps, self.max_steps = time_step, substeps, max_steps
         self.example_args = Frozen(example_args)
-        if isinstance(self.solver, diffrax.AbstractImplicitSolver):
-            raise TypeError(f"solver: expected an explicit Diffrax solver, got {type(self.solver).__name__}")
+        check_solver(self.solver, initial)
+        check_controller(self.controller, self.solver)
+        check_adjoint(self.adjoint)
 
     def initial_state(self) -> State:
-        return self.initial.value
+        return self.initial.value if isinstance(self.initial, Frozen) else self.initial
 
     def example_input(self) -> Input:
         if self.time_step is not None:
             return self.example_args.value
-        return jnp.ones((), jnp.result_type(*jax.tree.leaves(self.initial_state()))), self.example_args.value
+        return jnp.ones((), time_dtype(self.initial_state())), self.example_args.value
 
     def __call__(self, state: State, x: Input) -> State:
-        length, args = x if self.time_step is None else (self.time_step, x)
-        length = jnp.asarray(length, jnp.result_type(*jax.tree.leaves(state)))
-        length = jnp.where(length < 0, jnp.nan, length)
-        term = diffrax.ODETerm(self.vector_field)
+        length, args = self._interval(state, x)
+        check_field(self.vector_field, length, state, args)
+        term = diffrax.ODETerm(self._slope)
         if self.controller is not None:
             return self._adaptively(term, self.controller, state, length, args)
         step = length / self.substeps
         return repeated(
             lambda i, state: solver_step(self.solver, term, i * step, (i + 1) * step, state, args), state, self.substeps
         )
+
+    def _interval(self, state: State, x: Input) -> tuple[Float[Array, ""], Any]:
+        """Δt, in the precision of the state and NaN if it is negative, and what is constant meanwhile."""
+        if self.time_step is None and not (isinstance(x, tuple | list) and len(x) == 2 and jnp.ndim(x[0]) == 0):
+            raise ValueError(f"x: expected a pair (Δt, args) with a scalar Δt, got {one_line(x)}")
+        length, args = x if self.time_step is None else (self.time_step, x)
+        length = jnp.asarray(length, time_dtype(state))
+        return jnp.where(length < 0, jnp.nan, length), args
+
+    def _slope(self, s: Any, y: State, args: PyTree) -> State:
+        """dy/ds in the precision of the state, whatever that of parameters and inputs."""
+        return jax.tree.map(lambda f, y: jnp.asarray(f, y.dtype), self.vector_field(s, y, args), y)
 
     def _adaptively(
         self,
@@ -98,16 +126,22 @@ class ODECell(AbstractCell):
         length: Float[Array, ""],
         args: PyTree,
     ) -> State:
-        solution = diffrax.diffeqsolve(
-            term,
-            self.solver,
-            t0=0.0,
-            t1=length,
-            dt0=length / self.substeps,
-            y0=state,
-            args=args,
-            stepsize_controller=controller,
-            adjoint=self.adjoint,
-            throw=False,
-        )
-        return jax.tree.map(lambda y: y[-1], solution.ys)
+        if not isinstance(self.adjoint, diffrax.DirectAdjoint):
+            term, state, length = backward_only((term, state, length))
+        with plainly_refused():
+            solution = diffrax.diffeqsolve(
+                term,
+                Diagonal(self.solver) if isinstance(self.solver, diffrax.AbstractImplicitSolver) else self.solver,
+                t0=0.0,
+                t1=length,
+                dt0=length / self.substeps,
+                y0=state,
+                args=args,
+                stepsize_controller=controller,
+                adjoint=self.adjoint,
+                max_steps=self.max_steps,
+                throw=False,
+            )
+        solved = (solution.result == diffrax.RESULTS.successful) & (length >= 0)
+        new = jax.tree.map(lambda y, old: y[-1].astype(old.dtype), solution.ys, state)
+        return nan_unless(solved, new)

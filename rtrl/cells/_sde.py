@@ -9,13 +9,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
 from rtrl._sizes import check_positive, check_sizes
 from rtrl._trained import Frozen
 from rtrl._types import Input, State
 from rtrl.cells._base import AbstractCell
 from rtrl.cells._solve import repeated, solver_step, stochastic_terms
+from rtrl.cells._solver_checks import floating, one_line
 
 COMMUTATIVE = diffrax.ItoMilstein, diffrax.StratonovichMilstein
 """Solvers that are right for commutative noise only."""
@@ -27,10 +28,10 @@ class SDECell(AbstractCell):
     $$dh = \mu_\theta(s, h, x_t)\, ds + \sigma_\theta(s, h, x_t)\, dW$$
 
     `drift(s, y, args)` gives (n,), `diffusion(s, y, args)` (n,) for diagonal noise or (n, m) for m Brownian motions;
-    both are any Equinox modules or functions, whose arrays are trained. State: (n,), like `initial`, which is not
-    trained. Input: the pair (increments, args); args may be `None`, and `example_args` is one of them. The method
-    `increments(key, time)` draws those of a whole stream. The noise is an input and not a random state, so that the
-    state and its influence see the same path:
+    both are any Equinox modules or functions, whose arrays are trained. State: (n,), like `initial`, which is trained
+    with `train_initial=True` only. Input: the pair (increments, args); args may be `None`, and `example_args` is one
+    of them. The method `increments(key, time)` draws those of a whole stream. The noise is an input and not a random
+    state, so that the state and its influence see the same path:
 
     $$dJ = (\partial_h \mu\, J + \partial_\theta \mu)\, ds + (\partial_h \sigma\, J + \partial_\theta \sigma)\, dW$$
 
@@ -40,12 +41,14 @@ class SDECell(AbstractCell):
     `commutative=True` if a diffusion with m > 1 columns is.
 
     Raises `ValueError` for a `substeps` below 1, a `time_step` that is not positive, a drift or diffusion of the
-    wrong shape, or noise that is not declared commutative; `TypeError` if the solver cannot solve SDEs.
+    wrong shape, or noise that is not declared commutative; `TypeError` if the solver cannot solve SDEs (an implicit
+    one cannot), or `initial` is not an array; at a step, `ValueError` for increments of another shape than those that
+    `increments` draws.
     """
 
     drift: Callable
     diffusion: Callable
-    initial: Frozen
+    initial: Frozen | Float[Array, " n"]
     solver: diffrax.AbstractSolver
     time_step: float = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
@@ -56,23 +59,27 @@ class SDECell(AbstractCell):
         self,
         drift: Callable,
         diffusion: Callable,
-        initial: Float[ArrayLike, " n"],
+        initial: Shaped[ArrayLike, " n"],
         *,
         time_step: float,
         solver: diffrax.AbstractSolver | None = None,
         substeps: int = 1,
         commutative: bool = False,
+        train_initial: bool = False,
         example_args: PyTree = None,
     ):
         check_sizes(substeps=substeps)
         check_positive(time_step=time_step)
-        self.drift, self.diffusion, self.initial = drift, diffusion, Frozen(jnp.asarray(initial))
+        start = floating(initial)
+        if getattr(start, "ndim", None) != 1 or jnp.iscomplexobj(start):
+            raise TypeError(f"initial: expected real numbers of shape (n,), got {one_line(start)}")
+        self.drift, self.diffusion, self.initial = drift, diffusion, start if train_initial else Frozen(start)
         self.solver = _differentiable(diffrax.EulerHeun() if solver is None else solver)
         self.time_step, self.substeps, self.commutative = time_step, substeps, commutative
         self.example_args = Frozen(example_args)
 
     def initial_state(self) -> State:
-        return self.initial.value
+        return self.initial.value if isinstance(self.initial, Frozen) else self.initial
 
     def example_input(self) -> Input:
         increments = self.increments(jax.random.key(0), 1)
@@ -94,6 +101,7 @@ class SDECell(AbstractCell):
     def __call__(self, state: State, x: Input) -> State:
         increments, args = x
         self._check(state, args)
+        increments = self._checked(increments, state, args)
         dt = jnp.asarray(self.time_step / self.substeps, state.dtype)
 
         def step(i: Any, state: State) -> State:
@@ -103,6 +111,17 @@ class SDECell(AbstractCell):
             return solver_step(self.solver, terms, i * dt, (i + 1) * dt, state, args)
 
         return repeated(step, state, self.substeps)
+
+    def _checked(self, increments: Any, state: Float[Array, " n"], args: Any) -> Any:
+        """The increments, in the precision of the state."""
+        noise = jax.eval_shape(self.diffusion, 0.0, state, args)
+        expected = (self.substeps, noise.shape[-1])
+        parts = 2 if isinstance(self.solver, diffrax.AbstractSRK) else 1
+        found = increments if isinstance(increments, tuple | list) else (increments,)
+        if len(found) != parts or any(jnp.shape(w) != expected for w in found):
+            kind = "a pair of increments, both" if parts == 2 else "increments"
+            raise ValueError(f"x: expected {kind} of shape {expected}, got {one_line(increments)}")
+        return jax.tree.map(lambda w: jnp.asarray(w, state.dtype), increments)
 
     def _check(self, state: Float[Array, " n"], args: Any) -> None:
         drift, noise = (jax.eval_shape(f, 0.0, state, args).shape for f in (self.drift, self.diffusion))
@@ -137,9 +156,10 @@ class _Increment(diffrax.AbstractPath):
 
 def _differentiable(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
     """The solver, its loop over stages (if it is an SRK method) one that can be differentiated both ways."""
-    if isinstance(solver, diffrax.AbstractImplicitSolver) or not isinstance(
+    refused = diffrax.AbstractImplicitSolver | diffrax.AbstractWrappedSolver | diffrax.AbstractFosterLangevinSRK
+    if isinstance(solver, refused) or not isinstance(
         solver, diffrax.AbstractItoSolver | diffrax.AbstractStratonovichSolver
-    ):
+    ):  # a wrapped solver would use the increment of a whole step for each part of it
         raise TypeError(
             f"solver: expected an explicit Diffrax solver of stochastic differential equations, "
             f"such as EulerHeun() or ItoMilstein(), got {type(solver).__name__}"

@@ -7,9 +7,10 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import lineax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from rtrl._types import State
+from rtrl.cells._stages import moved, stages_of, tableau_of
 
 UNROLLED = 4
 
@@ -34,34 +35,32 @@ def repeated(step: Callable[[Any, State], State], state: State, count: int) -> S
 
 
 def solver_step(solver: diffrax.AbstractSolver, terms: Any, begin: Any, end: Any, state: State, args: PyTree) -> State:
-    r"""The state at `end` from the state at `begin`.
+    r"""The state at `end` from the state at `begin`, in the state's own dtypes; NaN if a stage has no solution.
 
-    Explicit Runge-Kutta methods have their stages written out from Diffrax's tableau,
+    Runge-Kutta methods have their stages written out from Diffrax's tableau,
 
-    $$k_i = f\big(t + c_i \Delta t,\; y + \sum_{j<i} a_{ij} k_j\big)\, \Delta t, \qquad y' = y + \sum_i b_i k_i$$
+    $$k_i = f\big(t + c_i \Delta t,\; y + \sum_{j \le i} a_{ij} k_j\big)\, \Delta t, \qquad y' = y + \sum_i b_i k_i$$
 
-    because Diffrax's own loop over the stages has a derivative in one direction only, and costs twice the time. A
-    solver that carries something from step to step begins anew.
+    because Diffrax's own loop over the stages has a derivative in one direction only, and costs twice the time. Where
+    $a_{ii} \ne 0$ the stage is the root of an equation (see `implicit_stage`). A solver that carries something from
+    step to step begins anew: `ReversibleHeun` is then Heun's method.
     """
-    if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
-        return _runge_kutta(solver.tableau, terms, begin, end, state, args)
-    carried = solver.init(terms, begin, end, state, args)
-    return solver.step(terms, begin, end, state, args, carried, made_jump=False)[0]
+    tableau = tableau_of(solver)
+    if tableau is not None:
+        stages, solved = stages_of(tableau, terms, begin, end, state, args)
+        new = moved(state, tableau.b_sol, stages)
+        new = new if isinstance(solved, bool) else nan_unless(solved, new)
+    else:
+        carried = solver.init(terms, begin, end, state, args)
+        new = solver.step(terms, begin, end, state, args, carried, made_jump=False)[0]
+    return jax.tree.map(lambda new, old: new.astype(old.dtype), new, state)
 
 
-def _runge_kutta(
-    tableau: diffrax.ButcherTableau, terms: Any, begin: Any, end: Any, state: State, args: PyTree
-) -> State:
-    control, stages = terms.contr(begin, end), []
-    for row, node in zip([[], *tableau.a_lower], [0.0, *tableau.c], strict=True):
-        at = begin + float(node) * (end - begin)
-        stages.append(terms.vf_prod(at, _moved(state, row, stages), args, control))
-    return _moved(state, tableau.b_sol, stages)
+def nan_unless(good: Bool[Array, ""], state: State) -> State:
+    """The state, or NaN: by a product, whose derivative is NaN too, where that of a choice would be 0."""
+    return jax.tree.map(lambda y: y * jnp.where(good, 1, jnp.nan).astype(y.dtype), state)
 
 
-def _moved(state: State, weights: Any, stages: list[State]) -> State:
-    """The state and a weighted sum of stages, without those of weight zero."""
-    used = [(float(weight), stage) for weight, stage in zip(weights, stages, strict=True) if weight != 0]
-    for weight, stage in used:
-        state = jax.tree.map(lambda y, k, weight=weight: y + jnp.asarray(weight, y.dtype) * k, state, stage)
-    return state
+def time_dtype(state: State) -> Any:
+    """The precision of time, which is real: that of the state."""
+    return jnp.finfo(jnp.result_type(*jax.tree.leaves(state))).dtype

@@ -69,7 +69,8 @@ def step_gradient(
     given = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, y, reset, weight, key))
     xs, ys, resets, weights, keys = given
     stream, now = window_gradient(estimator, model, loss, stream, xs, ys, reset=resets, weight=weights, key=keys)
-    return stream, StepGradient(*jax.tree.map(lambda a: a[0], (now.loss, now.prediction)), now.gradient)
+    loss_now, prediction = jax.tree.map(lambda a: a[0], (now.loss, now.prediction))
+    return stream, StepGradient(loss_now, prediction, now.gradient)
 
 
 def window_gradient(
@@ -166,8 +167,8 @@ def sequence_gradient(
     check_sizes(update_every=update_every)
     steps = check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)
     reset, weight = flags(reset), numbers(weight)
-    example = jax.tree.map(lambda a: a[0], (xs, ys))
-    check_step(whole(model), loss, *example, key)
+    x, y = jax.tree.map(lambda a: a[0], (xs, ys))
+    check_step(whole(model), loss, x, y, key)
     keys = None if key is None else jax.random.split(key, steps)
     stream, k = start(estimator, model, key), steps if isinstance(estimator, BPTT) else update_every
 

@@ -264,7 +264,7 @@ class Learner(eqx.Module):
             raise NonFiniteError(good, _run((self, before, min(lead or 0, good)), state)[0] if good else state)
         return after, outputs
 
-    def _steps(self, state: LearnerState, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
+    def _steps(self, state: Any, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
         """Single steps until a window begins, whole windows, and single steps of a window that stays open."""
         steps, k = len(jax.tree.leaves(given)[0]), self.update_every
         if lead is None:
@@ -301,7 +301,7 @@ class Learner(eqx.Module):
         after, finite = self._updated(state, for_update, always=given[3] is None)
         losses = _over_batch(losses, given[3], state.batch_size)
         after = _replaced(after, stream=streams, steps=state.steps + self.update_every)
-        return after, StepOutput(losses, *shown, jnp.isfinite(losses) & finite)
+        return after, StepOutput(losses, shown[0], jnp.isfinite(losses) & finite, shown[1])
 
     def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
         """One step of an open window; the step that fills it ends with an update."""
@@ -324,12 +324,13 @@ class Learner(eqx.Module):
             check_like(model.cell.example_input(), jax.tree.map(lambda a: a[0], first), type(model.cell).__name__)
         owned = state.stream, state.window
         (stream, window), _, (losses, shown, finite) = _over_streams(of_stream, owned, given, state.batch_size)
-        state = _replaced(state, stream=stream, window=window, steps=state.steps + 1)
+        restart = None if state.restart is None else jnp.zeros_like(state.restart)
+        state = _replaced(state, stream=stream, window=window, restart=restart, steps=state.steps + 1)
         full = largest(window.filled.value) == self.update_every
         state, closed = _branch(full, self._closed, lambda state: (state, jnp.ones((), bool)), state)
         finite = finite if state.batch_size is None else finite.all(axis=1)
         losses = _over_batch(losses, given[3], state.batch_size)
-        return state, StepOutput(losses, *shown, finite & closed)
+        return state, StepOutput(losses, shown[0], finite & closed, shown[1])
 
     def _closed(self, state: LearnerState) -> tuple[LearnerState, Bool[Array, ""]]:
         """The update at the end of a window, from what its steps left, and whether its gradient was finite."""
@@ -379,8 +380,8 @@ class Learner(eqx.Module):
         if reset is None and not jax.tree.leaves(x):
             reset = jnp.zeros((steps, *batch), bool)
         keys = None
-        if state.seed is not None:
-            every = jax.vmap(lambda i: jax.random.fold_in(key_of(state.seed), i))(state.steps + jnp.arange(steps))
+        if (seed := state.seed) is not None:
+            every = jax.vmap(lambda i: jax.random.fold_in(key_of(seed), i))(state.steps + jnp.arange(steps))
             keys = every if not batch else jax.vmap(lambda key: jax.random.split(key, batch))(every)
         first = jax.tree.map(lambda a: a[(0,) * (1 + len(batch))], (x, y, keys))
         check_step(whole(state.model), self.loss, *first)

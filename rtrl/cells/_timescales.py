@@ -1,5 +1,7 @@
 """Initial time constants: for how many steps a unit remembers before it has learned anything."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -8,7 +10,7 @@ Timescales = tuple[float, float]
 
 
 def log_timescales(
-    key: PRNGKeyArray, hidden_size: int, timescales: Timescales, dtype: object = None
+    key: PRNGKeyArray, hidden_size: int, timescales: Timescales, dtype: Any = None
 ) -> Float[Array, " n"]:
     """Log τ for time constants τ in steps, log-uniform from shortest to longest: a unit forgets as $e^{-t/τ}$.
 

@@ -173,9 +173,10 @@ def check_gated(estimator: AbstractEstimator, cell: AbstractCell) -> AbstractGat
 
 def check_dense(estimator: AbstractEstimator, cell: AbstractCell) -> AbstractDenseCell:
     """The cell; raises `TypeError` unless it is a gated one whose units act on each other."""
-    if not isinstance(check_gated(estimator, cell), AbstractDenseCell):
+    gated = check_gated(estimator, cell)
+    if not isinstance(gated, AbstractDenseCell):
         raise TypeError(_refusal(estimator, cell, "a gated cell with recurrent weights (rtrl.AbstractDenseCell)"))
-    return cell
+    return gated
 
 
 def _refusal(estimator: AbstractEstimator, cell: AbstractCell, needed: str) -> str:

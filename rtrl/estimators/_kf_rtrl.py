@@ -3,7 +3,7 @@
 from jaxtyping import PRNGKeyArray
 
 from rtrl._types import Input, Pullback, State
-from rtrl.cells import AbstractCell, AbstractGatedCell
+from rtrl.cells import AbstractCell, AbstractDenseCell
 from rtrl.estimators._base import AbstractEstimator
 from rtrl.estimators._kronecker import KroneckerSum, Lefts, Rights, no_products, step_of_products
 from rtrl.estimators._random import balance, key_of, signs
@@ -33,7 +33,7 @@ class KFRTRL(AbstractEstimator):
         return self.init(cell, cell.initial_state(), key=key_of(memory.seed))
 
     def step(
-        self, cell: AbstractGatedCell, state: State, x: Input, memory: KroneckerSum
+        self, cell: AbstractDenseCell, state: State, x: Input, memory: KroneckerSum
     ) -> tuple[State, Pullback, KroneckerSum]:
         return step_of_products(cell, state, x, memory, _mixed)
 

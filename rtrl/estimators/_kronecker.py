@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._trained import trained
 from rtrl._types import Influence, Input, Params, Pullback, State
-from rtrl.cells import AbstractCell, AbstractGatedCell, map_weights, masked, recurrent_weights, with_weights
+from rtrl.cells import AbstractCell, AbstractDenseCell, map_weights, masked, recurrent_weights, with_weights
 from rtrl.estimators._base import AbstractEstimator, check_dense
 from rtrl.estimators._random import Seed, first_seed, keys_of_step
 from rtrl.estimators._real import vector
@@ -44,7 +44,7 @@ def no_products(
 
 
 def step_of_products(
-    cell: AbstractGatedCell, state: State, x: Input, memory: KroneckerSum, reduce: Reduce
+    cell: AbstractDenseCell, state: State, x: Input, memory: KroneckerSum, reduce: Reduce
 ) -> tuple[State, Pullback, KroneckerSum]:
     r"""$\sum_i D A_i \otimes u_i + B \otimes z$, reduced to as many products as before.
 

@@ -1,6 +1,7 @@
 """RTRL for stacks of layers, exact."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._trained import join, split, trained
 from rtrl._types import Influence, Input, Memory, Params, Pullback, State
-from rtrl.cells import AbstractCell, StackedCell
+from rtrl.cells import AbstractCell, AbstractGatedCell, StackedCell
 from rtrl.estimators._base import AbstractEstimator, add
 from rtrl.estimators._real import from_vector, no_influence, row, vector
 
@@ -48,9 +49,9 @@ class Layered(AbstractEstimator):
         def whole(k: int, v: State) -> Params:
             """The product v ds^k/dθ for all parameters of the stack."""
             gradient = zeros(cell)
-            if own_pullbacks[k] is None:
+            if (own_pullback := own_pullbacks[k]) is None:
                 return gradient
-            gradient = add_layer(gradient, k, own_pullbacks[k](v))
+            gradient = add_layer(gradient, k, own_pullback(v))
             return add(gradient, jax.tree.map(lambda j: jnp.tensordot(row(v), j, 1), below[k]))
 
         def whole_of_input(k: int, v: Array) -> Params:
@@ -108,7 +109,7 @@ def through_glue(cell: StackedCell, x: Input, below: tuple[State, ...], v: Array
 
 
 def _local_jacobians(
-    layer: AbstractCell, old: State, arrives: Array
+    layer: Any, old: State, arrives: Array
 ) -> tuple[Float[Array, "states width"], Callable[[Array], Array]]:
     """∂s/∂x of one layer, and the product of its dynamics Jacobian with an influence."""
 
@@ -116,8 +117,10 @@ def _local_jacobians(
         return vector(layer(from_vector(flat_state, old), u))
 
     flat = vector(old)
-    flat_next, to_input = jax.vjp(lambda u: step(flat, u), arrives)
-    (by_input,) = jax.vmap(to_input)(jnp.eye(flat_next.size, dtype=flat_next.dtype))
+    flat_next, vjp = jax.vjp(step, flat, arrives)
+    by_state, by_input = jax.vmap(vjp)(jnp.eye(flat_next.size, dtype=flat_next.dtype))
+    if not isinstance(layer, AbstractGatedCell):  # its step may be one that cannot be differentiated forward
+        return by_input, lambda j: jnp.tensordot(by_state, j, 1).astype(j.dtype)
     _, dynamics = jax.linearize(lambda s: step(s, arrives), flat)
 
     def advance(j: Array) -> Array:

@@ -42,3 +42,4 @@ from rtrl.learner import NonFiniteError as NonFiniteError
 from rtrl.learner import set_hyperparameters as set_hyperparameters
 from rtrl.memory import influence_bytes as influence_bytes
 from rtrl.model import Model as Model
+from rtrl.sequences import from_sequences as from_sequences

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, UInt32
 
 from rtrl._trained import trained
@@ -32,7 +33,7 @@ _passed: collections.deque = collections.deque(maxlen=64)
 
 def check_same(learner: Any, state: Any) -> None:
     """Raises `ValueError` if a state belongs to a learner with other settings; inside `jit` that cannot be known."""
-    if isinstance(state.fingerprint, jax.core.Tracer):
+    if isinstance(state.fingerprint, Tracer):
         return
     if any(one is learner and other is state.fingerprint for one, other in _passed):
         return

@@ -52,8 +52,8 @@ def step_gradient(
     x: Input,
     y: Target,
     *,
-    reset: Bool[ArrayLike, ""] | None = None,
-    weight: Float[ArrayLike, ""] | None = None,
+    reset: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
     key: PRNGKeyArray | None = None,
 ) -> tuple[StreamState, StepGradient]:
     r"""Advances a stream by one step and estimates $w_t \, d\ell_t/d\theta$ there.
@@ -147,8 +147,8 @@ def sequence_gradient(
     xs: Input,
     ys: Target,
     *,
-    reset: Bool[ArrayLike, " time"] | None = None,
-    weight: Float[ArrayLike, " time"] | None = None,
+    reset: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
     update_every: int = 1,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Scalar, Params]:

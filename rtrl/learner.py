@@ -183,8 +183,8 @@ class Learner(eqx.Module):
         x: Input,
         y: Target,
         *,
-        reset: Bool[ArrayLike, "*batch"] | None = None,
-        weight: Float[ArrayLike, "*batch"] | None = None,
+        reset: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
     ) -> tuple[LearnerState, StepOutput]:
         """One time step: predict and score with the parameters of now, then update them.
 
@@ -206,8 +206,8 @@ class Learner(eqx.Module):
         xs: Input,
         ys: Target,
         *,
-        reset: Bool[ArrayLike, "time *batch"] | None = None,
-        weight: Float[ArrayLike, "time *batch"] | None = None,
+        reset: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
     ) -> tuple[LearnerState, StepOutput]:
         """`step` over the leading time axis of `xs` and `ys`, compiled once; outputs gain that axis.
 

@@ -8,6 +8,7 @@ from jax.nn import sigmoid
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
+from rtrl._types import Input
 from rtrl.cells._gated import AbstractDiagonalCell, biased, uniform_weights
 from rtrl.cells._timescales import Timescales, check_has_bias, forget_bias, log_timescales
 
@@ -65,5 +66,5 @@ class ELSTMCell(AbstractDiagonalCell):
         f = sigmoid(forget)
         return f * h + (1 - f) * jnp.tanh(candidate)
 
-    def output(self, state: Float[Array, " n"], x: Float[Array, " m"]) -> Float[Array, " n"]:
+    def output(self, state: Float[Array, " n"], x: Input) -> Float[Array, " n"]:
         return sigmoid(biased(self.output_ih @ x + self.output_cell @ state, self.output_bias)) * state

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rtrl._trained import is_frozen, join, split, thawed
-from rtrl._types import Params, State
+from rtrl._types import Input, Params, State
 from rtrl.cells._base import AbstractCell, begun, recurrence, recurrent_parameters
 from rtrl.cells._mask import Mask
 
@@ -76,7 +76,7 @@ class AbstractGatedCell(AbstractCell):
         """The weights that make the pre-activations, as the step uses them."""
 
     @abc.abstractmethod
-    def factors(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+    def factors(self, state: State, x: Input) -> tuple[Array, ...]:
         """z: what each weight is multiplied with."""
 
     @property
@@ -89,7 +89,7 @@ class AbstractGatedCell(AbstractCell):
         """n, the number of units."""
         return self.weight_ih.shape[1]
 
-    def __call__(self, state: State, x: Float[Array, " m"]) -> State:
+    def __call__(self, state: State, x: Input) -> State:
         return self.gate(state, *self.preactivations(state, x))
 
     def initial_state(self) -> State:
@@ -98,12 +98,12 @@ class AbstractGatedCell(AbstractCell):
     def example_input(self) -> Float[Array, " m"]:
         return jnp.zeros(self.input_size, self.weight_ih.dtype)
 
-    def preactivations(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+    def preactivations(self, state: State, x: Input) -> tuple[Array, ...]:
         """A = W z for each weight. Raises `ValueError` if the input does not fit."""
         self._check_input(x)
         return tuple(w @ z for w, z in zip(self.weights(), self.factors(state, x), strict=True))
 
-    def linearise(self, state: State, x: Float[Array, " m"]) -> tuple[State, Linearisation]:
+    def linearise(self, state: State, x: Input) -> tuple[State, Linearisation]:
         """The next state and the local derivatives at (state, x).
 
         A sum over all units of one part of the next state has, because the gate is elementwise, each unit's own
@@ -142,7 +142,7 @@ class AbstractDenseCell(AbstractGatedCell):
     def weights(self) -> tuple[Array, ...]:
         return recurrent_weights(self), thawed(self.weight_ih)
 
-    def factors(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+    def factors(self, state: State, x: Input) -> tuple[Array, ...]:
         return jax.tree.leaves(state)[0], x
 
 
@@ -152,7 +152,7 @@ class AbstractDiagonalCell(AbstractGatedCell):
     def weights(self) -> tuple[Array, ...]:
         return (thawed(self.weight_ih),)
 
-    def factors(self, state: State, x: Float[Array, " m"]) -> tuple[Array, ...]:
+    def factors(self, state: State, x: Input) -> tuple[Array, ...]:
         return (x,)
 
     def trajectory(self, state: State, xs: Array, reset: Bool[Array, " time"] | None = None) -> State:

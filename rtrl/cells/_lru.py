@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtrl._sizes import check_sizes
+from rtrl._types import Input
 from rtrl.cells._gated import AbstractDiagonalCell
 from rtrl.cells._timescales import Timescales, log_timescales
 
@@ -71,7 +72,7 @@ class LRUCell(AbstractDiagonalCell):
         zeros = super().initial_state()
         return zeros, zeros
 
-    def output(self, state: Core, x: Float[Array, " m"]) -> Float[Array, " p"]:
+    def output(self, state: Core, x: Input) -> Float[Array, " p"]:
         re, im = state
         return self.weight_out[0] @ re - self.weight_out[1] @ im + self.skip @ x
 

@@ -60,7 +60,9 @@ class StackedCell(AbstractCell):
         if mlp_width is not None and key is not None:
             keys = jax.random.split(key, len(layers))
             widths = self._output_widths()
-            self.mlps = tuple(_mlp(*of, mlp_width, key) for *of, key in zip(layers, widths, keys, strict=True))
+            self.mlps = tuple(
+                _mlp(layer, out, mlp_width, key) for layer, out, key in zip(layers, widths, keys, strict=True)
+            )
 
     def __call__(self, state: State, x: Input) -> State:
         states, stream = [], x

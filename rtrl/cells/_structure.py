@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from rtrl._trained import is_frozen, join, split
@@ -76,7 +77,7 @@ def _key(cell: AbstractGatedCell) -> Any:
     """What decides the answer: the structure, the shapes, and the values that are not trained."""
     params, rest = split(cell)
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(params))
-    frozen = [leaf for leaf in jax.tree.leaves(rest) if eqx.is_array(leaf) and not isinstance(leaf, jax.core.Tracer)]
+    frozen = [leaf for leaf in jax.tree.leaves(rest) if eqx.is_array(leaf) and not isinstance(leaf, Tracer)]
     return jax.tree.structure(cell), shapes, tuple(np.asarray(leaf).tobytes() for leaf in frozen)
 
 
@@ -85,7 +86,7 @@ def _sample(cell: AbstractGatedCell) -> tuple[Any, ...]:
     draw = np.random.default_rng(0)
 
     def near(leaf: Any) -> Any:
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
             return jnp.asarray(draw.uniform(0.1, 1, leaf.shape) if inexact else np.zeros(leaf.shape), leaf.dtype)
         if eqx.is_inexact_array(leaf):
@@ -105,7 +106,7 @@ def _sample(cell: AbstractGatedCell) -> tuple[Any, ...]:
 
 def _holds_numbers(node: Any) -> bool:
     """Whether a node is frozen, and known: such values are part of the question."""
-    return is_frozen(node) and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(node))
+    return is_frozen(node) and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(node))
 
 
 @eqx.filter_jit

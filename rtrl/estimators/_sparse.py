@@ -49,10 +49,12 @@ def first_sparse_influence(cell: Any, state: State, order: int) -> SparseInfluen
     gates, _, m = cell.weight_ih.shape
     zeros = functools.partial(jnp.zeros, dtype=cell.weight_ih.dtype)
     owned = jax.tree.map(lambda i: jnp.moveaxis(i, -1, 0), without_weights(initial_influence(cell)))
+    weight_hh, weight_ih = map_weights(
+        lambda _, width: zeros((n, longest, parts, gates, width)), trained(cell), (inputs.units.shape[1], m)
+    )
     return SparseInfluence(
-        *map_weights(
-            lambda _, shape: zeros((n, longest, parts, gates, shape)), trained(cell), (inputs.units.shape[1], m)
-        ),
+        weight_hh,
+        weight_ih,
         jax.tree.map(lambda i: jnp.zeros((n, longest, *i.shape[1:]), i.dtype).at[:, 0].set(i), owned),
     )
 
@@ -119,12 +121,11 @@ def _immediate(cell: Any, linearisation: Linearisation, inputs: Lists) -> Sparse
     """I: each parameter's derivative on its own unit, the first in its own reach."""
     h, x = linearisation.factors
     acting = (h[inputs.units] * inputs.valid)[:, None, None], x[None, None, None]
-    return SparseInfluence(
-        *map_weights(
-            lambda _, beta, z: jnp.transpose(beta, (2, 0, 1))[..., None] * z, trained(cell), linearisation.betas, acting
-        ),
-        jax.tree.map(lambda unit: jnp.moveaxis(unit, -1, 0), linearisation.units),
+    weight_hh, weight_ih = map_weights(
+        lambda _, beta, z: jnp.transpose(beta, (2, 0, 1))[..., None] * z, trained(cell), linearisation.betas, acting
     )
+    units = jax.tree.map(lambda unit: jnp.moveaxis(unit, -1, 0), linearisation.units)
+    return SparseInfluence(weight_hh, weight_ih, units)
 
 
 def _from_owners(cell: Any, owned: SparseInfluence, inputs: Lists) -> Params:

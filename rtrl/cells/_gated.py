@@ -76,8 +76,8 @@ class AbstractGatedCell(AbstractCell):
         """The weights that make the pre-activations, as the step uses them."""
 
     @abc.abstractmethod
-    def factors(self, state: State, x: Input) -> tuple[Array, ...]:
-        """z: what each weight is multiplied with."""
+    def factors(self, state: State, x: Input) -> tuple:
+        """The vectors z that the weights are multiplied with."""
 
     @property
     def input_size(self) -> int:
@@ -104,7 +104,12 @@ class AbstractGatedCell(AbstractCell):
         return tuple(w @ z for w, z in zip(self.weights(), self.factors(state, x), strict=True))
 
     def linearise(self, state: State, x: Input) -> tuple[State, Linearisation]:
-        """The next state and the local derivatives at (state, x).
+        """The next state and the local derivatives at (state, x)."""
+        following, alpha, betas, units = self.gate_derivatives(state, self.preactivations(state, x))
+        return following, Linearisation(alpha, betas, self.factors(state, x), units)
+
+    def gate_derivatives(self, state: State, preactivations: tuple[Array, ...]) -> tuple[State, Array, Any, Params]:
+        """The gate's value, α, β and the derivatives by per-unit parameters.
 
         A sum over all units of one part of the next state has, because the gate is elementwise, each unit's own
         derivatives as its gradient.
@@ -114,10 +119,9 @@ class AbstractGatedCell(AbstractCell):
         def gate(units: Params, h: State, preactivations: tuple[Array, ...]) -> State:
             return join(units, rest).gate(h, *preactivations)
 
-        following, vjp = jax.vjp(gate, units, state, self.preactivations(state, x))
+        following, vjp = jax.vjp(gate, units, state, preactivations)
         units, alpha, betas = of_each_part(vjp, following)
-        alpha = jnp.stack(jax.tree.leaves(alpha), axis=1)
-        return following, Linearisation(alpha, betas, self.factors(state, x), units)
+        return following, jnp.stack(jax.tree.leaves(alpha), axis=1), betas, units
 
     def _check_input(self, x: Any) -> None:
         for kind, expected, got in (
@@ -142,7 +146,7 @@ class AbstractDenseCell(AbstractGatedCell):
     def weights(self) -> tuple[Array, ...]:
         return recurrent_weights(self), thawed(self.weight_ih)
 
-    def factors(self, state: State, x: Input) -> tuple[Array, ...]:
+    def factors(self, state: State, x: Input) -> tuple:
         return jax.tree.leaves(state)[0], x
 
 
@@ -152,7 +156,7 @@ class AbstractDiagonalCell(AbstractGatedCell):
     def weights(self) -> tuple[Array, ...]:
         return (thawed(self.weight_ih),)
 
-    def factors(self, state: State, x: Input) -> tuple[Array, ...]:
+    def factors(self, state: State, x: Input) -> tuple:
         return (x,)
 
     def trajectory(self, state: State, xs: Array, reset: Bool[Array, " time"] | None = None) -> State:

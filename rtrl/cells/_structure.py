@@ -15,9 +15,9 @@ from rtrl._types import Params, State
 from rtrl.cells._base import recurrence
 from rtrl.cells._gated import (
     AbstractDenseCell,
+    AbstractDiagonalCell,
     AbstractGatedCell,
-    initial_influence,
-    recurrent_weights,
+    of_each_part,
     weights_of,
     with_weights,
 )
@@ -25,46 +25,60 @@ from rtrl.cells._gated import (
 TOLERANCE = {2: 5e-2, 4: 1e-3, 8: 1e-8}
 """By the bytes of a number: far above rounding, far below a derivative that is left out."""
 
+FIXED = "__call__ preactivations linearise gate_derivatives weights factors"
+"""What estimators take for granted beside the gate."""
+
 _checked: set = set()
 
 
 def check_gate(cell: AbstractGatedCell) -> None:
     r"""Raises `TypeError` unless each unit of the next state sees its own numbers only.
 
-    The derivative of the cell's step along a random direction of state and parameters is compared with what the
-    linearisation says of it, $\dot h' = D \dot h + I \dot\theta$, at parameters of the cell's size; so is that of the
-    initial state. Nothing is assumed of the code of the gate, nor that `__call__` was left as it is.
+    The gate's derivative along a random direction of its arguments and parameters, which takes all of them into
+    account, is compared with what is assumed, $\dot h'_i = \alpha_i \dot h_i + \beta_i \dot a_i +
+    \partial_{\varphi_i} h'_i \dot\varphi_i$; so is that of the initial state. Nothing is assumed of their code.
     """
     name = type(cell).__name__
+    _check_methods(cell, name)
     _check_shapes(cell, name)
     key = _key(cell)
     if key in _checked:
         return
     with jax.ensure_compile_time_eval():
-        step, initial = jax.device_get(_differences(*_sample(cell)))
+        gate, initial = _largest_differences(cell)
     limit = TOLERANCE[cell.weight_ih.dtype.itemsize]
-    if step > limit:
+    if gate > limit:
         raise TypeError(
             f"cell: expected the gate of {name} to be elementwise, unit i of the next state a function of entries i of "
-            f"its arguments and parameters, got a derivative that differs by {step:.0%}; subclass rtrl.AbstractCell"
+            f"its arguments and parameters, got a derivative that differs by {gate:.0%}; subclass rtrl.AbstractCell"
         )
     if initial > limit:
         raise TypeError(
-            f"cell: expected each unit of the initial state of {name} to depend on parameters of that unit alone, got "
-            f"a derivative that differs by {initial:.0%}; subclass rtrl.AbstractCell"
+            f"cell: expected each unit of the initial state of {name} to depend on per-unit parameters of that unit "
+            f"alone, got a derivative that differs by {initial:.0%}; subclass rtrl.AbstractCell"
         )
     _checked.add(key)
 
 
+def _check_methods(cell: AbstractGatedCell, name: str) -> None:
+    kind = next((k for k in (AbstractDenseCell, AbstractDiagonalCell) if isinstance(cell, k)), None)
+    if kind is None:
+        raise TypeError(f"cell: expected {name} to subclass rtrl.AbstractDenseCell or rtrl.AbstractDiagonalCell")
+    for method in FIXED.split():
+        if getattr(type(cell), method) is not getattr(kind, method):
+            raise TypeError(
+                f"cell: expected {name} to keep {kind.__name__}.{method}, from which its derivatives are made, got one "
+                f"of its own; put what differs into the gate, or subclass rtrl.AbstractCell"
+            )
+
+
 def _check_shapes(cell: AbstractGatedCell, name: str) -> None:
     n = cell.hidden_size
+    _check_initial(cell, name)
     for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state)):
         if leaf.shape != (n,):
-            raise TypeError(
-                f"cell: expected a state of arrays of shape ({n},) for the units of {name}, got {leaf.shape}"
-            )
-    units = with_weights(recurrence(cell), [None] * len(weights_of(cell)))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(split(units)[0]):
+            raise TypeError(f"cell: expected a state of arrays of shape ({n},) for {name}'s units, got {leaf.shape}")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(split(_bare(cell))[0]):
         if leaf.shape[-1:] != (n,):
             raise TypeError(
                 f"cell: expected the last axis of every trained array of {name} to run over its {n} units, got shape "
@@ -73,97 +87,93 @@ def _check_shapes(cell: AbstractGatedCell, name: str) -> None:
             )
 
 
+def _check_initial(cell: AbstractGatedCell, name: str) -> None:
+    try:
+        jax.eval_shape(_bare(cell).initial_state)
+    except (TypeError, AttributeError, IndexError):
+        raise TypeError(
+            f"cell: expected the initial state of {name} to depend on per-unit parameters alone, not on its weights or "
+            f"what only its output uses; subclass rtrl.AbstractCell"
+        ) from None
+
+
+def _bare(cell: AbstractGatedCell) -> Any:
+    """The cell with only the shapes of its weights, and without what its output uses."""
+    shapes = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights_of(cell)]
+    return recurrence(with_weights(cell, shapes))
+
+
 def _key(cell: AbstractGatedCell) -> Any:
     """What decides the answer: the structure, the shapes, and the values that are not trained."""
-    params, rest = split(cell)
-    shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(params))
-    frozen = [leaf for leaf in jax.tree.leaves(rest) if eqx.is_array(leaf) and not isinstance(leaf, Tracer)]
+    shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(split(cell)[0]))
+    frozen = [leaf for leaf in jax.tree.leaves(split(_bare(cell))[1]) if eqx.is_array(leaf) and not _unknown(leaf)]
     return jax.tree.structure(cell), shapes, tuple(np.asarray(leaf).tobytes() for leaf in frozen)
 
 
-def _sample(cell: AbstractGatedCell) -> tuple[Any, ...]:
-    """The cell at parameters near its own, a state, an input and a direction of each, all of them numbers."""
+def _largest_differences(cell: AbstractGatedCell) -> tuple[float, float]:
+    """Of the gate and the initial state, at parameters near the cell's own, relative to their derivatives."""
     draw = np.random.default_rng(0)
 
     def near(leaf: Any) -> Any:
-        if isinstance(leaf, Tracer):
+        if _unknown(leaf):
             inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
             return jnp.asarray(draw.uniform(0.1, 1, leaf.shape) if inexact else np.zeros(leaf.shape), leaf.dtype)
-        if eqx.is_inexact_array(leaf):
-            return leaf + jnp.asarray(0.1 * draw.standard_normal(leaf.shape), leaf.dtype)
-        return leaf
+        return leaf + direction(leaf) * jnp.asarray(0.1, leaf.dtype) if eqx.is_inexact_array(leaf) else leaf
+
+    def sample(node: Any) -> Any:
+        """Frozen values are part of the question, where they are known."""
+        known = is_frozen(node) and not any(map(_unknown, jax.tree.leaves(node)))
+        return node if known else jax.tree.map(near, node)
 
     def direction(leaf: Any) -> Array:
         return jnp.asarray(draw.standard_normal(leaf.shape), leaf.dtype)
 
-    cell = jax.tree.map(
-        lambda node: node if _holds_numbers(node) else jax.tree.map(near, node), cell, is_leaf=is_frozen
-    )
+    bare = jax.tree.map(sample, _bare(cell), is_leaf=lambda node: is_frozen(node) or _is_shape(node))
     state = jax.tree.map(direction, jax.eval_shape(cell.initial_state))
-    x = jnp.asarray(draw.standard_normal(cell.input_size), cell.weight_ih.dtype)
-    return cell, state, x, jax.tree.map(direction, split(recurrence(cell))[0]), jax.tree.map(direction, state)
-
-
-def _holds_numbers(node: Any) -> bool:
-    """Whether a node is frozen, and known: such values are part of the question."""
-    return is_frozen(node) and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(node))
+    preactivations = tuple(direction(jax.ShapeDtypeStruct(w.shape[:2], w.dtype)) for w in weights_of(cell))
+    at = split(bare)[0], state, preactivations
+    differences = _differences(bare, at, jax.tree.map(direction, at))
+    return tuple(float(d) for d in differences)  # pyright: ignore[reportReturnType]
 
 
 @eqx.filter_jit
-def _differences(
-    cell: AbstractGatedCell, state: State, x: Array, d_params: Params, d_state: State
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """How far the derivatives of the step and of the initial state are from what is assumed, relative to their size."""
-    params, _ = split(recurrence(cell))
-    whole = split(cell)
+def _differences(bare: Any, at: tuple, directions: tuple) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    units, rest = at[0], split(bare)[1]
 
-    def step(params: Params, state: State) -> State:
-        return join(params, join(*whole))(state, x)
+    def gate(units: Params, state: State, preactivations: tuple[Array, ...]) -> State:
+        return join(units, rest).gate(state, *preactivations)
 
-    def initial(params: Params) -> State:
-        return join(params, join(*whole)).initial_state()
-
-    value, tangent = jax.jvp(step, (params, state), (d_params, d_state))
-    assumed_value, assumed = _assumed(cell, state, x, d_params, d_state)
-    _, initial_tangent = jax.jvp(initial, (params,), (d_params,))
-    own = _weigh_own(initial_influence(cell), d_params, jnp.stack(jax.tree.leaves(state)).shape)
+    value, tangent = jax.jvp(gate, at, directions)
+    parts = of_each_part(jax.vjp(gate, *at)[1], value)
+    h0, initial_tangent = jax.jvp(lambda units: join(units, rest).initial_state(), (units,), (directions[0],))
+    initial_parts = of_each_part(jax.vjp(lambda units: join(units, rest).initial_state(), units)[1], h0)
     return (
-        jnp.maximum(_relative(value, assumed_value), _relative(tangent, assumed)),
-        _relative(initial_tangent, jax.tree.unflatten(jax.tree.structure(state), list(own))),
+        _relative(tangent, _own(parts, directions, len(jax.tree.leaves(state)))),
+        _relative(initial_tangent, _own(initial_parts, (directions[0],), len(jax.tree.leaves(state)))),
     )
 
 
-def _assumed(cell: AbstractGatedCell, state: State, x: Array, d_params: Params, d_state: State) -> tuple[State, State]:
-    """The next state, and D ḣ + I θ̇ as the linearisation has them."""
-    value, lin = cell.linearise(state, x)
-    parts = jnp.stack(jax.tree.leaves(d_state))
-    tangent = jnp.einsum("kli,li->ki", lin.alpha, parts)
-    if isinstance(cell, AbstractDenseCell):
-        through = jnp.einsum("gij,j->gi", recurrent_weights(cell), parts[0])
-        tangent = tangent + jnp.einsum("kgi,gi->ki", lin.betas[0], through)
-        if cell.mask is not None and not is_frozen(cell.weight_hh):
-            kept = jnp.where(cell.mask.kept[None], d_params.weight_hh, 0)
-            d_params = eqx.tree_at(lambda p: p.weight_hh, d_params, kept)
-    tangent = tangent + _weigh_own(lin.immediate(), d_params, parts.shape)
-    return value, jax.tree.unflatten(jax.tree.structure(state), list(tangent))
+def _own(parts: Any, directions: tuple, number: int) -> Float[Array, "parts n"]:
+    """Each unit's own derivatives times the direction, summed over what belongs to the unit."""
+    terms = [
+        (j * d[None]).reshape(number, -1, d.shape[-1]).sum(axis=1)
+        for j, d in zip(jax.tree.leaves(parts), jax.tree.leaves(directions), strict=True)
+    ]
+    return functools.reduce(jnp.add, terms, jnp.zeros(()))
 
 
-def _weigh_own(influence: Params, d_params: Params, shape: tuple[int, ...]) -> Float[Array, "parts n"]:
-    """Each unit's influence times the direction, summed over what belongs to the unit."""
-    weights = with_weights(jax.tree.map(lambda _: False, d_params), (True,) * len(weights_of(d_params)))
-
-    def weigh(j: Array, d: Array, is_weight: bool) -> Array:
-        product = jnp.einsum("k...,...->k...", j, d)
-        unit = product.ndim - 2 if is_weight else product.ndim - 1
-        return product.sum(axis=tuple(a for a in range(1, product.ndim) if a != unit))
-
-    terms = jax.tree.leaves(jax.tree.map(weigh, influence, d_params, weights))
-    return functools.reduce(jnp.add, terms, jnp.zeros(shape, terms[0].dtype if terms else float))
-
-
-def _relative(one: State, other: State) -> Float[Array, ""]:
-    a, b = (jnp.concatenate(jax.tree.leaves(tree)).astype(float) for tree in (one, other))
+def _relative(tangent: State, assumed: Float[Array, "*parts n"]) -> Float[Array, ""]:
+    a = jnp.stack(jax.tree.leaves(tangent)).astype(float)
+    b = jnp.broadcast_to(assumed, a.shape).astype(float)
     known = jnp.isfinite(a) & jnp.isfinite(b)
     difference = jnp.where(known, jnp.abs(jnp.where(known, a, 0) - jnp.where(known, b, 0)), 0).max()
     scale = jnp.where(known, jnp.abs(jnp.where(known, a, 0)), 0).max()
     return jnp.where(difference > 0, difference / jnp.maximum(scale, jnp.finfo(a.dtype).tiny), 0)
+
+
+def _unknown(leaf: Any) -> bool:
+    return isinstance(leaf, Tracer)
+
+
+def _is_shape(node: Any) -> bool:
+    return isinstance(node, jax.ShapeDtypeStruct)

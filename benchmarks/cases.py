@@ -13,6 +13,7 @@ import optax
 import rtrl
 from rtrl.artifact import timed
 from rtrl.cells import recurrent_parameters
+from rtrl.learner import _run as run_whole_windows
 
 INPUTS = 32
 APPROXIMATE = {
@@ -83,8 +84,8 @@ class Case:
         if self.layers or self.form == "immediate" or self.form in APPROXIMATE:
             return None
         cell = self.instance
-        parts = len(jax.tree.leaves(cell.recurrent(cell.initial_state())))
-        return self.batch * parts * (self.n if cell.coupling == "dense" else 1), self.parameters
+        parts = len(jax.tree.leaves(cell.initial_state()))
+        return self.batch * parts * (self.n if isinstance(cell, rtrl.AbstractDenseCell) else 1), self.parameters
 
     @property
     def period(self) -> int:
@@ -110,7 +111,7 @@ class Case:
 
     def start(self, learner: rtrl.Learner):
         cell = self.instance
-        width = jax.eval_shape(lambda: cell.output(cell.initial_state())).size
+        width = jax.eval_shape(lambda: cell.output(cell.initial_state(), cell.example_input())).size
         model = rtrl.Model(cell, eqx.nn.Linear(width, 1, key=jax.random.key(1)))
         return learner.init(model, batch_size=self.batch if self.batch > 1 else None, key=jax.random.key(3))
 
@@ -126,12 +127,12 @@ def squared_error(prediction, target):
 
 def compiled_run(learner: rtrl.Learner, state, xs, ys):
     """What `learner.run` compiles, how long that takes in seconds, and the bytes it needs beside what it is given."""
-    windows = learner.update_every > 1
+    fixed = learner, (xs, ys, None, None), 0
     begin = time.perf_counter()
-    compiled = rtrl.Learner._run.lower(learner, state, xs, ys, windows).compile()
+    compiled = run_whole_windows.lower(fixed, state).compile()
     seconds = time.perf_counter() - begin
     memory = compiled.compiled.memory_analysis()
-    return lambda state: compiled(learner, state, xs, ys, windows), seconds, memory and memory.temp_size_in_bytes
+    return lambda state: compiled(fixed, state), seconds, memory and memory.temp_size_in_bytes
 
 
 @functools.cache

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree, Shaped
 
-from rtrl.gradient import start
-from rtrl.learner import Learner, LearnerState
+from rtrl.learner import Learner, LearnerState, set_hyperparameters
 from rtrl.model import Model
 
 STAGE = 500
@@ -45,14 +44,19 @@ def _started(learner: Learner, models: Model, keys: Key[Array, " networks"]) -> 
 
 @eqx.filter_jit
 def stage(
-    learner: Learner, states: LearnerState, rates: Float[Array | np.ndarray, " networks"], xs: PyTree, ys: PyTree
+    learner: Learner,
+    states: LearnerState,
+    rates: Float[Array | np.ndarray, " networks"],
+    xs: PyTree,
+    ys: PyTree,
+    reset: Bool[np.ndarray, "networks steps"] | None = None,
 ) -> tuple[LearnerState, Float[Array, "networks steps"]]:
     """`learner.run` for every network on its own stream, at its own learning rate: the states and losses after it.
 
     Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one.
     """
-    states = eqx.tree_at(lambda s: s.optimizer[1].hyperparams["learning_rate"], states, jnp.asarray(rates))
-    states, outputs = eqx.filter_vmap(learner.run)(states, xs, ys)
+    states = set_hyperparameters(states, learning_rate=rates)
+    states, outputs = eqx.filter_vmap(lambda s, xs, ys, r: learner.run(s, xs, ys, reset=r))(states, xs, ys, reset)
     return states, outputs.loss
 
 
@@ -70,11 +74,11 @@ def train(
     passed, losses = points // length * length, []
     for done in range(0, steps, length):
         at, end = done % passed, done % passed + min(length, steps - done)
-        if done and not at:
-            states = _from_rest(learner, states, jax.vmap(jax.random.fold_in, (0, None))(keys, done))
         falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
         xs, ys = jax.tree.map(lambda a, at=at, end=end: a[:, at:end], stream)
-        states, loss = stage(learner, states, falling, xs, ys)
+        begins = np.arange(at, end) == 0 if steps > passed else None
+        resets = None if begins is None else np.tile(begins, (len(keys), 1))
+        states, loss = stage(learner, states, falling, xs, ys, resets)
         losses.append(np.asarray(loss))
     return states, np.concatenate(losses, axis=1)
 
@@ -159,11 +163,3 @@ def prequential(
     rate = best(rates, tried)
     states, losses = stage(learner, begin(learner, model_of, keys), np.full(len(keys), rate, rates.dtype), *stream)
     return states, np.asarray(losses), rate
-
-
-@eqx.filter_jit
-def _from_rest(learner: Learner, states: LearnerState, keys: Key[Array, " networks"]) -> LearnerState:
-    def one(state: LearnerState, key: PRNGKeyArray) -> LearnerState:
-        return eqx.tree_at(lambda s: s.stream, state, start(learner.estimator, state.model, key))
-
-    return eqx.filter_vmap(one)(states, keys)

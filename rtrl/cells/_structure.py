@@ -148,8 +148,8 @@ def _differences(bare: Any, at: tuple, directions: tuple) -> tuple[Float[Array, 
     h0, initial_tangent = jax.jvp(lambda units: join(units, rest).initial_state(), (units,), (directions[0],))
     initial_parts = of_each_part(jax.vjp(lambda units: join(units, rest).initial_state(), units)[1], h0)
     return (
-        _relative(tangent, _own(parts, directions, len(jax.tree.leaves(state)))),
-        _relative(initial_tangent, _own(initial_parts, (directions[0],), len(jax.tree.leaves(state)))),
+        _relative(tangent, _own(parts, directions, len(jax.tree.leaves(value)))),
+        _relative(initial_tangent, _own(initial_parts, (directions[0],), len(jax.tree.leaves(value)))),
     )
 
 

@@ -301,7 +301,7 @@ class Learner(eqx.Module):
         after, finite = self._updated(state, for_update, always=given[3] is None)
         losses = _over_batch(losses, given[3], state.batch_size)
         after = _replaced(after, stream=streams, steps=state.steps + self.update_every)
-        return after, StepOutput(losses, *shown, jnp.isfinite(losses) & finite)
+        return after, StepOutput(losses, shown[0], jnp.isfinite(losses) & finite, shown[1])
 
     def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
         """One step of an open window; the step that fills it ends with an update."""
@@ -329,7 +329,7 @@ class Learner(eqx.Module):
         state, closed = _branch(full, self._closed, lambda state: (state, jnp.ones((), bool)), state)
         finite = finite if state.batch_size is None else finite.all(axis=1)
         losses = _over_batch(losses, given[3], state.batch_size)
-        return state, StepOutput(losses, *shown, finite & closed)
+        return state, StepOutput(losses, shown[0], finite & closed, shown[1])
 
     def _closed(self, state: LearnerState) -> tuple[LearnerState, Bool[Array, ""]]:
         """The update at the end of a window, from what its steps left, and whether its gradient was finite."""

@@ -12,21 +12,12 @@ import pytest
 from cells import CELLS, STACKS, forms, make_model, make_stream, one_step, weighted_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import assert_same_leaves
 
 import rtrl
 
 STEPS = 23
 INPUT, WIDTH = 7, 11
-
-
-def assert_same_leaves(estimate, reference, rtol):
-    """Each parameter by itself: the same within rtol of its own size, and zero only where the reference is."""
-    pairs = zip(jax.tree.leaves_with_path(estimate), jax.tree.leaves(reference), strict=True)
-    for (path, leaf), expected in pairs:
-        name = jax.tree_util.keystr(path)
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(leaf, expected, rtol=0, atol=rtol * scale, err_msg=name)
-        assert (scale == 0) == (np.abs(leaf).max() == 0), name
 
 
 def split(sequence):

@@ -1,5 +1,6 @@
 """A learner's step as a file that runs without this package."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import jax
 from jax import export
 from jaxtyping import Array, PyTree
 
+from rtrl._fingerprint import fingerprint
 from rtrl._types import Input, Target
 from rtrl.learner import Learner, LearnerState
 
@@ -17,8 +19,12 @@ def export_step(
     """`learner.step` compiled down to StableHLO and written to bytes, for states, inputs and targets shaped like these.
 
     `jax.export.deserialize(bytes).call` runs them in any later process that has JAX (and nothing of this package):
-    `(arrays, x, y) -> (arrays, loss, prediction)`, with `arrays` the list that `state_arrays(state)` gives.
+    `(arrays, x, y) -> (arrays, loss, prediction)`, with `arrays` the list that `state_arrays(state)` gives. A file
+    cannot raise: a learner with `nonfinite="raise"` is exported with `"report"`, and its loss shows what happened.
     """
+    if learner.nonfinite == "raise":
+        learner = dataclasses.replace(learner, nonfinite="report")
+        state = dataclasses.replace(state, fingerprint=fingerprint(learner, state.model))
     arrays, static = eqx.partition(state, eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
 

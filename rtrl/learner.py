@@ -300,7 +300,8 @@ class Learner(eqx.Module):
         streams, for_update, (losses, shown) = _over_streams(of_stream, state.stream, given, state.batch_size)
         after, finite = self._updated(state, for_update, always=given[3] is None)
         losses = _over_batch(losses, given[3], state.batch_size)
-        after = _replaced(after, stream=streams, steps=state.steps + self.update_every)
+        window = None if state.window is None else dataclasses.replace(state.window, begin=streams.cell)
+        after = _replaced(after, stream=streams, window=window, steps=state.steps + self.update_every)
         return after, StepOutput(losses, shown[0], jnp.isfinite(losses) & finite, shown[1])
 
     def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:

@@ -73,7 +73,7 @@ class ComplexCell(rtrl.AbstractCell):
 
 
 def stack(key, **options):
-    """Layers of each coupling, widths as a residual stream asks for."""
+    """Layers of each kind, widths as a residual stream asks for."""
     a, b, c, d = jax.random.split(key, 4)
     layers = [
         rtrl.LRUCell(INPUTS, 4, key=a),
@@ -106,6 +106,13 @@ def forms(cell: str) -> list:
     """Every exact form of RTRL that serves a cell; block sizes that do not divide the streams of the tests."""
     sizes = [1, 4, 7] if cell in DENSE else [4] if cell in STACKS else []
     return [rtrl.RTRL(block_size=None), *(rtrl.RTRL(block_size=size) for size in sizes)]
+
+
+def one_step(estimator, cell, state, x, memory, v):
+    """A step of the stream by forward and backward: the next state, the gradient for its cotangent, the next memory."""
+    states, residual = estimator.forward(cell, state, jax.tree.map(lambda a: a[None], x), memory)
+    gradient, _, memory = estimator.backward(cell, residual, jax.tree.map(lambda a: a[None], v))
+    return jax.tree.map(lambda a: a[0], states), gradient, memory
 
 
 def make_model(cell: str, seed: int = 0):

@@ -73,3 +73,13 @@ def _kept(cell, order):
     of_unit = lambda a: np.arange(n).reshape(-1, *[1] * (a.ndim == 3))  # noqa: E731
     owner = jax.tree.map(lambda a: jnp.broadcast_to(of_unit(a), a.shape), cell)
     return np.tile(reach[:, jax.flatten_util.ravel_pytree(owner)[0]], (parts, 1))
+
+
+def assert_same_leaves(estimate, reference, rtol):
+    """Each parameter by itself: the same within rtol of its own size, and zero only where the reference is."""
+    pairs = zip(jax.tree.leaves_with_path(estimate), jax.tree.leaves(reference), strict=True)
+    for (path, leaf), expected in pairs:
+        name = jax.tree_util.keystr(path)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(leaf, expected, rtol=0, atol=rtol * scale, err_msg=name)
+        assert (scale == 0) == (np.abs(leaf).max() == 0), name

@@ -122,7 +122,7 @@ def test_snap_keeps_only_the_entries_of_its_pattern():
 
 @pytest.mark.parametrize("cell", ["lru", "rtu", "nonlinear rtu", "elstm"])
 @pytest.mark.parametrize("estimator", [rtrl.SnAp(1), rtrl.SnAp(3), rtrl.EProp()], ids=str)
-def test_estimators_within_units_are_exact_for_diagonal_couplings(cell, estimator):
+def test_estimators_within_units_are_exact_for_diagonal_cells(cell, estimator):
     assert relative_error(estimator, make_model(cell)) < 1e-10
 
 
@@ -216,8 +216,8 @@ def test_a_saved_learner_with_random_signs_goes_on_as_if_nothing_happened(tmp_pa
 def refusals():
     key, gru, user = jax.random.key(0), large("gru"), make_model("user")
     start = lambda estimator, model, **key: lambda: estimator.init(model.cell, model.cell.initial_state(), **key)  # noqa: E731
-    gated = "expected a gated cell (rtrl.AbstractGatedCell) for {}, got OscillatorCell, whose coupling is arbitrary;"
-    dense = "expected a gated cell with recurrent weights (weight_hh) for {}, got LRUCell, whose coupling is diagonal"
+    gated = "expected a gated cell (rtrl.AbstractGatedCell) for {}, got OscillatorCell; RTRL(), UORO()"
+    dense = "expected a gated cell with recurrent weights (rtrl.AbstractDenseCell) for {}, got LRUCell; RTRL(), UORO()"
     return {
         **{gated.format(type(e).__name__): start(e, user, key=key)
            for e in (rtrl.SnAp(1), rtrl.KFRTRL(), rtrl.OK(1), rtrl.RFLO(), rtrl.EProp())},

@@ -9,24 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from cells import CELLS, STACKS, forms, make_model, make_stream, weighted_loss
+from cells import CELLS, STACKS, forms, make_model, make_stream, one_step, weighted_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import assert_same_leaves
 
 import rtrl
 
 STEPS = 23
 INPUT, WIDTH = 7, 11
-
-
-def assert_same_leaves(estimate, reference, rtol):
-    """Each parameter by itself: the same within rtol of its own size, and zero only where the reference is."""
-    pairs = zip(jax.tree.leaves_with_path(estimate), jax.tree.leaves(reference), strict=True)
-    for (path, leaf), expected in pairs:
-        name = jax.tree_util.keystr(path)
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(leaf, expected, rtol=0, atol=rtol * scale, err_msg=name)
-        assert (scale == 0) == (np.abs(leaf).max() == 0), name
 
 
 def split(sequence):
@@ -69,16 +60,15 @@ def test_the_layer_local_form_drops_what_lower_layers_did_at_earlier_times(cell)
 
     def cut_loss(model):
         frozen, total = make_model(cell), 0.0
-        state, layers = frozen.cell.initial_state(), [layer.initial_state() for layer in model.cell.layers]
+        below, layers = frozen.cell.initial_state(), model.cell.initial_state()
         for x, y in zip(xs, split(ys), strict=True):
-            _, below = frozen.cell(state, x)
+            below = frozen.cell(below, x)
             held = [frozen.cell.entering(x, below[:k]) for k in range(len(below))]
             now = []
             for k, layer in enumerate(model.cell.layers):
                 now.append(layer(layers[k], model.cell.entering(x, now)))
-            total += weighted_loss(model.predict((x, tuple(now))), y)
+            total += weighted_loss(model.predict(tuple(now), x), y)
             layers = [layer(old, u) for layer, old, u in zip(model.cell.layers, layers, held, strict=True)]
-            state = (x, below)
         return total
 
     reference = eqx.filter_jit(eqx.filter_grad(cut_loss))(model)
@@ -90,7 +80,7 @@ def test_the_layer_local_form_drops_what_lower_layers_did_at_earlier_times(cell)
 @settings(max_examples=10, deadline=None)
 @given(st.data())
 def test_the_arbitrary_form_is_exact_for_random_cells(data):
-    """Random states (nested, several shapes), random nonlinearities and couplings."""
+    """Random states (nested, several shapes), random nonlinearities and weights."""
     shapes = data.draw(st.lists(st.sampled_from([(), (2,), (3,), (2, 2)]), min_size=1, max_size=3))
     functions = data.draw(st.lists(st.sampled_from([jnp.tanh, jnp.sin, jax.nn.softplus]), min_size=3, max_size=3))
     keys = iter(jax.random.split(jax.random.key(data.draw(st.integers(0, 10**6))), 20))
@@ -182,8 +172,8 @@ def test_horizon_bias_of_a_linear_cell_falls_with_the_spectral_radius():
         state, estimator = jnp.array([5.0]), rtrl.TBPTT(horizon)
         memory = estimator.init(cell, state)
         for _ in range(horizon):
-            state, pullback, memory = estimator.step(cell, state, jnp.ones(1), memory)
-        exact, kept = 5.0 / (1 - 0.8), pullback(jnp.ones(1)).weight_hh[0, 0, 0]
+            state, gradient, memory = one_step(estimator, cell, state, jnp.ones(1), memory, jnp.ones(1))
+        exact, kept = 5.0 / (1 - 0.8), gradient.weight_hh[0, 0, 0]
         np.testing.assert_allclose((exact - kept) / exact, 0.8**horizon, rtol=1e-12)
 
 
@@ -255,7 +245,7 @@ def test_immediate_jacobian_is_never_built_as_states_by_parameters():
     sizes = [v.aval.size for eqn in jaxpr.eqns for v in eqn.outvars]
     assert max(sizes) <= parameters
     largest_leaf = max(leaf.size for leaf in jax.tree.leaves(cell))
-    step = jax.make_jaxpr(lambda h, x, j: jax.tree.leaves(rtrl.RTRL().step(cell, h, x, j)[2]))
+    step = jax.make_jaxpr(lambda h, x, j: jax.tree.leaves(one_step(rtrl.RTRL(), cell, h, x, j, h)[2]))
     influence = rtrl.RTRL().init(cell, jnp.zeros(WIDTH))
     full = [v.aval for eqn in step(jnp.zeros(WIDTH), jnp.zeros(INPUT), influence).eqns for v in eqn.outvars]
     made = [a for a in full if a.size >= WIDTH * largest_leaf]
@@ -268,10 +258,7 @@ def test_a_block_step_builds_nothing_of_three_units_axes():
     state, estimator = cell.initial_state(), rtrl.RTRL(block_size=5)
     memory = estimator.init(cell, state)
 
-    def step(cell, state, x, memory, v):
-        state, pullback, memory = estimator.step(cell, state, x, memory)
-        return state, pullback(v), memory
-
+    step = functools.partial(one_step, estimator)
     compiled = jax.jit(step).lower(cell, state, jnp.zeros(INPUT), memory, state).compile()
     shapes = re.findall(r"f64\[([\d,]+)\]", compiled.as_text())
     largest = max(int(np.prod([int(d) for d in shape.split(",")])) for shape in shapes)
@@ -314,7 +301,7 @@ def test_mapped_networks_fold_once_a_block():
     estimator = rtrl.RTRL(block_size=5)
     cells = eqx.filter_vmap(lambda key: rtrl.ElmanCell(INPUT, WIDTH, key=key))(jax.random.split(jax.random.key(0), 3))
     memory = eqx.filter_vmap(lambda cell: estimator.init(cell, cell.initial_state()))(cells)
-    step = jax.vmap(lambda cell, h, m: estimator.step(cell, h, jnp.zeros(INPUT), m)[2], in_axes=(0, None, 0))
+    step = jax.vmap(lambda cell, h, m: one_step(estimator, cell, h, jnp.zeros(INPUT), m, h)[2], in_axes=(0, None, 0))
     assert "cond[" in str(jax.make_jaxpr(step)(cells, jnp.zeros(WIDTH), memory))
 
 

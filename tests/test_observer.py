@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cells import one_step
 
 import rtrl
 from rtrl.tasks import InLogs, Pendulum, observed, observed_error, simulated
@@ -107,4 +108,4 @@ def test_what_is_wrong_is_said_in_one_line():
     estimator, cell = rtrl.TBPTT(2), observer()
     memory = estimator.init(cell, cell.initial_state())
     with pytest.raises(ValueError, match=r"^x: expected an input with the structure of ObserverCell\.example_input"):
-        estimator.step(cell, cell.initial_state(), (jnp.zeros(1), None), memory)
+        one_step(estimator, cell, cell.initial_state(), (jnp.zeros(1), None), memory, jnp.zeros(2))

@@ -7,15 +7,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, UInt32
+from jaxtyping import UInt32
 
 from rtrl._trained import trained
 
 
-def fingerprint(learner: Any, model: Any) -> UInt32[Array, "2"]:
+def fingerprint(learner: Any, model: Any) -> UInt32[np.ndarray, "2"]:
     """A digest of what decides how a state goes on, beside its arrays: estimator, window, structure of the model.
 
     The same in every process: addresses of functions do not count, their names do.
@@ -24,7 +23,7 @@ def fingerprint(learner: Any, model: Any) -> UInt32[Array, "2"]:
     shapes = [(a.shape, str(a.dtype)) for a in jax.tree.leaves(model) if eqx.is_array(a)]
     text = f"{learner.estimator!r} {learner.update_every} {learner.nonfinite} {structure} {shapes}"
     digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", text).encode()).digest()
-    return jnp.asarray(np.frombuffer(digest[:8], np.uint32))
+    return np.frombuffer(digest[:8], np.uint32)
 
 
 _passed: collections.deque = collections.deque(maxlen=64)
@@ -37,7 +36,7 @@ def check_same(learner: Any, state: Any) -> None:
         return
     if any(one is learner and other is state.fingerprint for one, other in _passed):
         return
-    got, expected = np.asarray(state.fingerprint).reshape(-1, 2), np.asarray(fingerprint(learner, state.model))
+    got, expected = np.asarray(state.fingerprint).reshape(-1, 2), fingerprint(learner, state.model)
     if (got != expected).any():
         raise ValueError(
             f"state: expected one that belongs to this learner ({learner.estimator!r}, "

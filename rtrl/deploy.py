@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax import export
 from jaxtyping import Array, PyTree
 
@@ -24,7 +25,7 @@ def export_step(
     """
     if learner.nonfinite == "raise":
         learner = dataclasses.replace(learner, nonfinite="report")
-        state = dataclasses.replace(state, fingerprint=fingerprint(learner, state.model))
+        state = dataclasses.replace(state, fingerprint=jnp.asarray(fingerprint(learner, state.model)))
     arrays, static = eqx.partition(state, eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
 

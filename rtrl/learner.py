@@ -172,7 +172,7 @@ class Learner(eqx.Module):
             restart=jnp.zeros(() if batch_size is None else batch_size, bool) if self.nonfinite == "restart" else None,
             seed=None if key is None else jax.random.bits(jax.random.fold_in(key, 1), (2,), jnp.uint32),
             steps=jnp.zeros((), int),
-            fingerprint=fingerprint(self, model),
+            fingerprint=jnp.asarray(fingerprint(self, model)),
             batch_size=batch_size,
         )
         return jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)  # no buffer twice

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rtrl._types import Input
 from rtrl.cells import AbstractCell
 
 
@@ -46,7 +47,7 @@ class InfluenceBalancingCell(AbstractCell):
     def initial_state(self) -> Float[Array, " n"]:
         return jnp.zeros(len(self.drive), self.theta.dtype)
 
-    def output(self, state: Float[Array, " n"]) -> Float[Array, ""]:
+    def output(self, state: Float[Array, " n"], x: Input) -> Float[Array, ""]:
         """The first unit, $s_1$."""
         return state[0]
 

@@ -79,9 +79,9 @@ class LearnerState(eqx.Module):
     optimizer: PyTree
     stream: StreamState
     window: OpenWindow | None
-    restart: Bool[Array, "*batch"] | None
-    seed: UInt32[Array, "2"] | None
-    steps: Int[Array, ""]
+    restart: Bool[Array, "..."] | None
+    seed: UInt32[Array, "*networks 2"] | None
+    steps: Int[Array, "*networks"]
     fingerprint: UInt32[Array, "*networks 2"]
     batch_size: int | None = eqx.field(static=True)
 

@@ -249,8 +249,11 @@ class Learner(eqx.Module):
     def _call(self, state: LearnerState, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
         known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((state, given)))
         steps = len(jax.tree.leaves(given)[0])
-        run = _run_in_place if self.donate and known else _run
-        after, outputs = run((self, given, lead if lead is None else min(lead, steps)), state)
+        run, given_away = _run, state
+        if self.donate and known:
+            fingerprint = jnp.array(state.fingerprint, copy=True)  # the state's own stays, for the states that follow
+            run, given_away = _run_in_place, eqx.tree_at(lambda s: s.fingerprint, state, fingerprint)
+        after, outputs = run((self, given, lead if lead is None else min(lead, steps)), given_away)
         if known:  # the same array object, so that checking it again waits for nothing
             after = eqx.tree_at(lambda s: s.fingerprint, after, state.fingerprint)
         if self.nonfinite != "raise":

@@ -1,5 +1,6 @@
 """A learner's step as a file that runs without this package."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -17,8 +18,11 @@ def export_step(
     """`learner.step` compiled down to StableHLO and written to bytes, for states, inputs and targets shaped like these.
 
     `jax.export.deserialize(bytes).call` runs them in any later process that has JAX (and nothing of this package):
-    `(arrays, x, y) -> (arrays, loss, prediction)`, with `arrays` the list that `state_arrays(state)` gives.
+    `(arrays, x, y) -> (arrays, loss, prediction)`, with `arrays` the list that `state_arrays(state)` gives. An exported
+    step never raises: with `nonfinite="raise"` it goes on, and the loss tells.
     """
+    if learner.nonfinite == "raise":
+        learner = dataclasses.replace(learner, nonfinite="report")
     arrays, static = eqx.partition(state, eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
 

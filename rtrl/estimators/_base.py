@@ -161,6 +161,8 @@ def to_inputs(
 ) -> Input:
     """What reaches the inputs of several steps from their states, `None` for inputs that are not floating-point."""
     floats, rest = eqx.partition(xs, eqx.is_inexact_array)
+    if not jax.tree.leaves(floats):
+        return floats
     _, vjp = jax.vjp(lambda floats: cell.trajectory(state, eqx.combine(floats, rest), reset), floats)
     return vjp(vs)[0]
 

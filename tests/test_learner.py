@@ -333,7 +333,7 @@ def bad_calls():
             lambda p, y: (p - y[0]) ** 2, rtrl.RTRL(), optax.sgd(0.1)
         ).step(learner.init(model), xs[0], (ys[0][0], ys[1][0])),
         "block_size: expected 'auto', None or an integer of at least 1, got 0": lambda: rtrl.RTRL(block_size=0),
-        "block_size: expected 'auto' or None for LRUCell, which is not a dense cell (rtrl.AbstractDenseCell); got": lambda: (
+        "block_size: expected 'auto' or None for LRUCell, which is not a dense cell (rtrl.AbstractDenseCell)": lambda: (
             rtrl.RTRL(block_size=4).init(make_model("lru").cell, None)
         ),
         "update_every: expected an integer of at least 1, got 0": lambda: rtrl.Learner(

@@ -559,7 +559,7 @@ IN_FLOAT32 = """
 import test_right_or_refused as t, jax, rtrl
 from oracles import assert_same_leaves
 assert jax.numpy.ones(1).dtype == "float32"
-for name, (make, estimators) in t.LIBRARY.items():
+for make, estimators in map(t.LIBRARY.get, ("gru", "elstm", "lru", "stack")):
     model, (xs, ys) = t.with_readout(make()), t.stream(2)
     expected = t.loop_gradient(model, xs, ys)
     for estimator in estimators:

@@ -150,7 +150,9 @@ class Learner(eqx.Module):
         if not hasattr(self.optimizer, "update"):
             raise TypeError(f"optimizer: expected an optax one such as optax.adam(1e-3), got {self.optimizer!r}")
 
-    def init(self, model: Model, *, key: PRNGKeyArray | None = None, batch_size: int | None = None) -> LearnerState:
+    def init(
+        self, model: Model | eqx.nn.Shared, *, key: PRNGKeyArray | None = None, batch_size: int | None = None
+    ) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.
 
         `key` feeds estimators and readouts that are random. Raises `ValueError` if `batch_size` is below 1 or the
@@ -219,7 +221,7 @@ class Learner(eqx.Module):
         return self._call(state, (xs, ys, flags(reset), numbers(weight)), self._lead(state))
 
     def _streams(
-        self, model: Model, key: PRNGKeyArray | None, batch_size: int | None
+        self, model: Model | eqx.nn.Shared, key: PRNGKeyArray | None, batch_size: int | None
     ) -> tuple[StreamState, OpenWindow | None]:
         def stream(key: PRNGKeyArray | None) -> tuple[StreamState, OpenWindow | None]:
             begins = start(self.estimator, model, key)
@@ -249,13 +251,12 @@ class Learner(eqx.Module):
     def _call(self, state: LearnerState, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
         known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((state, given)))
         steps = len(jax.tree.leaves(given)[0])
-        run, given_away = _run, state
+        run, fingerprint = _run, state.fingerprint
         if self.donate and known:
-            fingerprint = jnp.array(state.fingerprint, copy=True)  # the state's own stays, for the states that follow
-            run, given_away = _run_in_place, eqx.tree_at(lambda s: s.fingerprint, state, fingerprint)
-        after, outputs = run((self, given, lead if lead is None else min(lead, steps)), given_away)
+            run, state = _run_in_place, eqx.tree_at(lambda s: s.fingerprint, state, jnp.array(fingerprint, copy=True))
+        after, outputs = run((self, given, lead if lead is None else min(lead, steps)), state)
         if known:  # the same array object, so that checking it again waits for nothing
-            after = eqx.tree_at(lambda s: s.fingerprint, after, state.fingerprint)
+            after = eqx.tree_at(lambda s: s.fingerprint, after, fingerprint)
         if self.nonfinite != "raise":
             return after, outputs
         if not known:

@@ -154,6 +154,8 @@ def _largest_of_all(axis_size: int, in_batched: list[bool], filled: Int[Array, "
 def to_inputs(cell: AbstractCell, state: State, xs: Input, reset: Bool[Array, " time"] | None, vs: State) -> Input:
     """What reaches the inputs of several steps from their states, `None` for inputs that are not floating-point."""
     floats, rest = eqx.partition(xs, eqx.is_inexact_array)
+    if not jax.tree.leaves(floats):
+        return floats
     _, vjp = jax.vjp(lambda floats: cell.trajectory(state, eqx.combine(floats, rest), reset), floats)
     return vjp(vs)[0]
 

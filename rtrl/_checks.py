@@ -50,6 +50,7 @@ def check_stream(batch_size: int | None, **streams: PyTree) -> int:
             f"{names}: expected axes (time, {batch_size} streams, …) in every array, got shapes that begin with "
             f"{sorted(shapes)}; rtrl.from_sequences turns (sequences, time, …) around"
         )
+    check_marks(axes, **streams)
     return next(iter(shapes))[0]
 
 
@@ -61,6 +62,18 @@ def check_one(batch_size: int | None, **values: PyTree) -> None:
                 raise TypeError(f"{name}: expected JAX or NumPy arrays, got {_kind(leaf)}")
             if batch_size is not None and np.shape(leaf)[:1] != (batch_size,):
                 raise ValueError(f"{name}: expected a first axis of {batch_size} streams, got shape {np.shape(leaf)}")
+    check_marks(0 if batch_size is None else 1, **values)
+
+
+def check_marks(axes: int, **values: PyTree) -> None:
+    """Raises `ValueError` unless resets and weights are one real number for each step, of each stream."""
+    for name in ("reset", "weight"):
+        value = values.get(name)
+        if value is not None and (np.ndim(value) != axes or np.iscomplexobj(value)):
+            where = "no axis", "one axis", "two axes"
+            raise ValueError(
+                f"{name}: expected one real number for each step (and stream), {where[axes]}, got {_described(value)}"
+            )
 
 
 def check_step(model: Model, loss: Any, x: Input, y: Target, key: Any) -> None:

@@ -14,7 +14,7 @@ from rtrl._sizes import check_sizes
 from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
 from rtrl.estimators import BPTT, AbstractEstimator, add
-from rtrl.model import Model, whole
+from rtrl.model import Model, ModelOrShared, whole
 
 Loss = Callable[[PyTree, Target], Scalar]
 
@@ -37,7 +37,7 @@ class StepGradient(eqx.Module):
     gradient: Params
 
 
-def start(estimator: AbstractEstimator, model: Model | eqx.nn.Shared, key: PRNGKeyArray | None = None) -> StreamState:
+def start(estimator: AbstractEstimator, model: ModelOrShared, key: PRNGKeyArray | None = None) -> StreamState:
     """A stream at the cell's initial state. Raises what the estimator's `init` raises."""
     cell = whole(model).cell
     state = jax.tree.map(jnp.asarray, cell.initial_state())
@@ -46,7 +46,7 @@ def start(estimator: AbstractEstimator, model: Model | eqx.nn.Shared, key: PRNGK
 
 def step_gradient(
     estimator: AbstractEstimator,
-    model: Model | eqx.nn.Shared,
+    model: ModelOrShared,
     loss: Loss,
     stream: StreamState,
     x: Input,
@@ -75,7 +75,7 @@ def step_gradient(
 
 def window_gradient(
     estimator: AbstractEstimator,
-    model: Model | eqx.nn.Shared,
+    model: ModelOrShared,
     loss: Loss,
     stream: StreamState,
     xs: Input,
@@ -142,7 +142,7 @@ def to_shared(model: Any, gradient: Params) -> Params:
 @eqx.filter_jit
 def sequence_gradient(
     estimator: AbstractEstimator,
-    model: Model | eqx.nn.Shared,
+    model: ModelOrShared,
     loss: Loss,
     xs: Input,
     ys: Target,

@@ -34,7 +34,7 @@ from rtrl.gradient import (
     window_gradient,
 )
 from rtrl.memory import check_fits
-from rtrl.model import Model, whole
+from rtrl.model import Model, ModelOrShared, whole
 
 
 class OpenWindow(eqx.Module):
@@ -151,7 +151,7 @@ class Learner(eqx.Module):
             raise TypeError(f"optimizer: expected an optax one such as optax.adam(1e-3), got {self.optimizer!r}")
 
     def init(
-        self, model: Model | eqx.nn.Shared, *, key: PRNGKeyArray | None = None, batch_size: int | None = None
+        self, model: ModelOrShared, *, key: PRNGKeyArray | None = None, batch_size: int | None = None
     ) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.
 
@@ -221,7 +221,7 @@ class Learner(eqx.Module):
         return self._call(state, (xs, ys, flags(reset), numbers(weight)), self._lead(state))
 
     def _streams(
-        self, model: Model | eqx.nn.Shared, key: PRNGKeyArray | None, batch_size: int | None
+        self, model: ModelOrShared, key: PRNGKeyArray | None, batch_size: int | None
     ) -> tuple[StreamState, OpenWindow | None]:
         def stream(key: PRNGKeyArray | None) -> tuple[StreamState, OpenWindow | None]:
             begins = start(self.estimator, model, key)

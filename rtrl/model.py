@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -45,6 +45,10 @@ class Model(eqx.Module):
         """
         states = self.cell.trajectory(self.cell.initial_state() if state is None else state, xs, reset)
         return jax.vmap(self.predict)(states, xs)
+
+
+ModelOrShared: TypeAlias = Model | eqx.nn.Shared
+"""A model, or one that keeps arrays which cell and readout share once."""
 
 
 def whole(model: Any) -> Model:

@@ -356,7 +356,7 @@ def test_a_learner_finds_the_rate_of_a_decay():
 
 
 def test_decreasing_times_and_explosions_are_reported_with_the_last_good_state():
-    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.0), raise_nonfinite=True)
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.0), nonfinite="raise")
     state = learner.init(with_readout(ode(time_step=None)))
     xs, ys = stream(4)
     with pytest.raises(rtrl.NonFiniteError, match="at step 2") as error:

@@ -114,8 +114,9 @@ class AbstractEstimator(eqx.Module):
 
 
 def count(xs: Input, reset: Bool[Array, " time"] | None) -> int:
-    """The number of steps; a stream without inputs has it from `reset`."""
-    return len(jax.tree.leaves((xs, reset))[0])
+    """The number of steps; a stream without inputs has it from `reset`, a single step without both is one."""
+    leaves = jax.tree.leaves((xs, reset))
+    return len(leaves[0]) if leaves else 1
 
 
 def where_begun(reset: Bool[Array, ""], fresh: PyTree, old: PyTree) -> PyTree:

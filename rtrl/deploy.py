@@ -21,7 +21,8 @@ def export_step(
 
     `jax.export.deserialize(bytes).call` runs them in any later process that has JAX (and nothing of this package):
     `(arrays, x, y) -> (arrays, loss, prediction)`, with `arrays` the list that `state_arrays(state)` gives. A file
-    cannot raise: a learner with `nonfinite="raise"` is exported with `"report"`, and its loss shows what happened.
+    cannot raise: a learner with `nonfinite="raise"` is exported with `"report"`, and its loss shows what happened. Nor
+    does it take over memory, whatever the learner's `donate`; `jax.jit(call, donate_argnums=0)` is its caller's choice.
     """
     if learner.nonfinite == "raise":
         learner = dataclasses.replace(learner, nonfinite="report")

@@ -79,9 +79,9 @@ class LearnerState(eqx.Module):
     optimizer: PyTree
     stream: StreamState
     window: OpenWindow | None
-    restart: Bool[Array, "*batch"] | None
-    seed: UInt32[Array, "2"] | None
-    steps: Int[Array, ""]
+    restart: Bool[Array, "..."] | None
+    seed: UInt32[Array, "*networks 2"] | None
+    steps: Int[Array, "*networks"]
     fingerprint: UInt32[Array, "*networks 2"]
     batch_size: int | None = eqx.field(static=True)
 
@@ -251,10 +251,12 @@ class Learner(eqx.Module):
     def _call(self, state: LearnerState, given: tuple, lead: int | None) -> tuple[LearnerState, StepOutput]:
         known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((state, given)))
         steps = len(jax.tree.leaves(given)[0])
-        run = _run_in_place if self.donate and known else _run
+        run, fingerprint = _run, state.fingerprint
+        if self.donate and known:
+            run, state = _run_in_place, eqx.tree_at(lambda s: s.fingerprint, state, jnp.array(fingerprint, copy=True))
         after, outputs = run((self, given, lead if lead is None else min(lead, steps)), state)
         if known:  # the same array object, so that checking it again waits for nothing
-            after = eqx.tree_at(lambda s: s.fingerprint, after, state.fingerprint)
+            after = eqx.tree_at(lambda s: s.fingerprint, after, fingerprint)
         if self.nonfinite != "raise":
             return after, outputs
         if not known:

@@ -53,7 +53,7 @@ def _device_bytes() -> int | None:
         return None
 
 
-def _readable(size: float) -> str:
+def _readable(size: int | float) -> str:
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} {unit}"

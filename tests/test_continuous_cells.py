@@ -355,8 +355,17 @@ def test_a_learner_finds_the_rate_of_a_decay():
     assert float(state.model.cell.vector_field.rate) == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_single_step_without_inputs_has_its_closed_form():
+    """Euler's step of y' = -r y: dh/dr = -0.1 h."""
+    cell = rtrl.ODECell(Decay(jnp.array(0.5)), jnp.ones(1), time_step=0.1, solver=diffrax.Euler())
+    for estimator in (rtrl.RTRL(), rtrl.TBPTT(1)):
+        memory = estimator.init(cell, cell.initial_state())
+        _, pullback, _ = estimator.step(cell, cell.initial_state(), None, memory)
+        assert float(pullback(jnp.ones(1)).vector_field.rate) == pytest.approx(-0.1)
+
+
 def test_decreasing_times_and_explosions_are_reported_with_the_last_good_state():
-    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.0), raise_nonfinite=True)
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.0), nonfinite="raise")
     state = learner.init(with_readout(ode(time_step=None)))
     xs, ys = stream(4)
     with pytest.raises(rtrl.NonFiniteError, match="at step 2") as error:

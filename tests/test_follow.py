@@ -246,10 +246,22 @@ def test_many_learners_follow_side_by_side():
 def test_a_loss_that_is_not_finite_is_said_to_be_in_which_chunk():
     model, (xs, (targets, _)) = make_model("elman"), make_stream(10)
     weights = jnp.ones(10).at[7].set(jnp.nan)
-    learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.1), raise_nonfinite=True)
+    learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.1), nonfinite="raise")
     with pytest.raises(rtrl.NonFiniteError, match="at step 3") as caught:
         list(rtrl.follow(learner, learner.init(model), [(xs, (targets, weights))], chunk=4, progress=False))
     assert caught.value.__notes__ == ["in the chunk that begins after 4 steps of the stream"]
+
+
+def test_resets_and_weights_reach_the_learner_as_one_run_has_them():
+    model, (xs, (targets, _)) = make_model("gru"), make_stream(10)
+    learner = rtrl.Learner(lambda p, y: jnp.sum((p - y) ** 2), rtrl.RTRL(block_size=4), optax.sgd(0.1), update_every=3)
+    reset, weight = np.arange(10) % 4 == 3, np.arange(10) % 3 / 2
+    whole, _ = learner.run(learner.init(model), xs, targets, reset=reset, weight=weight)
+    pieces = pieces_of((xs, targets, reset, weight), [2, 5])
+    for state, _ in rtrl.follow(learner, learner.init(model), pieces, chunk=4, progress=False):  # noqa: B007
+        pass
+    for one, other in zip(jax.tree.leaves(state.model), jax.tree.leaves(whole.model), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
 LEARNERS = {

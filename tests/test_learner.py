@@ -198,6 +198,21 @@ def test_a_user_cell_learns():
     assert outputs.loss[-100:].mean() < 0.5 * outputs.loss[:100].mean()
 
 
+def test_states_that_are_given_away_go_on():
+    """A learner that takes over its states' memory: many calls in a row, the losses of one that does not."""
+    model, (xs, ys) = make_model("gru"), make_stream(12)
+    losses = []
+    for donate in (False, True):
+        learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.sgd(0.1), donate=donate)
+        state, first = learner.run(learner.init(model), xs[:9], jax.tree.map(lambda y: y[:9], ys))
+        rest = []
+        for t in range(9, 12):
+            state, output = learner.step(state, xs[t], jax.tree.map(lambda y, t=t: y[t], ys))
+            rest.append(output.loss)
+        losses.append([*first.loss, *rest])
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
 def test_chunks_continue_the_stream():
     model, (xs, ys) = make_model("elman"), make_stream(10)
     learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.adam(0.01))
@@ -333,9 +348,9 @@ def bad_calls():
             lambda p, y: (p - y[0]) ** 2, rtrl.RTRL(), optax.sgd(0.1)
         ).step(learner.init(model), xs[0], (ys[0][0], ys[1][0])),
         "block_size: expected 'auto', None or an integer of at least 1, got 0": lambda: rtrl.RTRL(block_size=0),
-        "block_size: expected 'auto' or None for LRUCell, which is not a dense cell (rtrl.AbstractDenseCell); got": lambda: (
-            rtrl.RTRL(block_size=4).init(make_model("lru").cell, None)
-        ),
+        "block_size: expected 'auto' or None for LRUCell, which is not a dense cell": lambda: rtrl.RTRL(
+            block_size=4
+        ).init(make_model("lru").cell, None),
         "update_every: expected an integer of at least 1, got 0": lambda: rtrl.Learner(
             weighted_loss, rtrl.RTRL(), optax.sgd(0.1), update_every=0
         ),

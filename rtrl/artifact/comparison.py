@@ -49,11 +49,12 @@ def stage(
     rates: Float[Array | np.ndarray, " networks"],
     xs: PyTree,
     ys: PyTree,
-    reset: Bool[np.ndarray, "networks steps"] | None = None,
+    reset: Bool[Array | np.ndarray, "networks steps"] | None = None,
 ) -> tuple[LearnerState, Float[Array, "networks steps"]]:
     """`learner.run` for every network on its own stream, at its own learning rate: the states and losses after it.
 
-    Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one.
+    Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one. Before a step with
+    `reset` a network's stream begins anew.
     """
     states = set_hyperparameters(states, learning_rate=rates)
     states, outputs = eqx.filter_vmap(lambda s, xs, ys, r: learner.run(s, xs, ys, reset=r))(states, xs, ys, reset)
@@ -76,9 +77,8 @@ def train(
         at, end = done % passed, done % passed + min(length, steps - done)
         falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
         xs, ys = jax.tree.map(lambda a, at=at, end=end: a[:, at:end], stream)
-        begins = np.arange(at, end) == 0 if steps > passed else None
-        resets = None if begins is None else np.tile(begins, (len(keys), 1))
-        states, loss = stage(learner, states, falling, xs, ys, resets)
+        begins = np.tile(np.arange(at, end) == 0, (len(keys), 1))
+        states, loss = stage(learner, states, falling, xs, ys, begins if steps > passed else None)
         losses.append(np.asarray(loss))
     return states, np.concatenate(losses, axis=1)
 

@@ -29,9 +29,8 @@ class Mask:
         return hash(self.kept.tobytes())
 
     def __repr__(self) -> str:
-        return (
-            f"Mask({self.kept.mean():.1%} of {self.kept.shape}, {hashlib.sha256(self.kept.tobytes()).hexdigest()[:8]})"
-        )
+        digest = hashlib.sha256(self.kept.tobytes()).hexdigest()[:8]  # a learner's state is known by it, too
+        return f"Mask({self.kept.mean():.1%} of {self.kept.shape}, {digest})"
 
 
 def random_mask(key: PRNGKeyArray, hidden_size: int, sparsity: float) -> Bool[np.ndarray, "n n"]:

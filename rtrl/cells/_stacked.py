@@ -75,7 +75,7 @@ class StackedCell(AbstractCell):
         states, stream = [], xs
         for k, old in enumerate(state):
             layer = self.layers[k]
-            arrives = jax.vmap(self.norms[k])(stream)
+            arrives = self.arriving(k, stream)
             states.append(layer.trajectory(old, arrives, reset) if isinstance(layer, AbstractCell) else ())
             stream = jax.vmap(lambda entered, s, k=k: self.leaving(k, entered, s))(stream, states[-1])
         return tuple(states)
@@ -93,6 +93,10 @@ class StackedCell(AbstractCell):
 
     def output(self, state: State, x: Input) -> PyTree:
         return self.stream(x, state)
+
+    def arriving(self, k: int, streams: Any) -> Any:
+        """What layer k receives at several steps, from the stream below it; nothing, if there is no input."""
+        return jax.vmap(self.norms[k])(streams) if jax.tree.leaves(streams) else streams
 
     def entering(self, x: Input, below: Sequence[State]) -> Any:
         """What the layer above these states receives."""

@@ -114,8 +114,9 @@ class AbstractEstimator(eqx.Module):
 
 
 def count(xs: Input, reset: Bool[Array, " time"] | None) -> int:
-    """The number of steps; a stream without inputs has it from `reset`."""
-    return len(jax.tree.leaves((xs, reset))[0])
+    """The number of steps; a stream without inputs has it from `reset`, a single step without both is one."""
+    leaves = jax.tree.leaves((xs, reset))
+    return len(leaves[0]) if leaves else 1
 
 
 def where_begun(reset: Bool[Array, ""], fresh: PyTree, old: PyTree) -> PyTree:
@@ -154,6 +155,8 @@ def _largest_of_all(axis_size: int, in_batched: list[bool], filled: Int[Array, "
 def to_inputs(cell: AbstractCell, state: State, xs: Input, reset: Bool[Array, " time"] | None, vs: State) -> Input:
     """What reaches the inputs of several steps from their states, `None` for inputs that are not floating-point."""
     floats, rest = eqx.partition(xs, eqx.is_inexact_array)
+    if not jax.tree.leaves(floats):
+        return floats
     _, vjp = jax.vjp(lambda floats: cell.trajectory(state, eqx.combine(floats, rest), reset), floats)
     return vjp(vs)[0]
 

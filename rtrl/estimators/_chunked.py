@@ -35,14 +35,16 @@ class ChunkedBPTT(AbstractEstimator):
     def forward(
         self, cell: AbstractCell, state: State, xs: Input, memory: Begins, reset: Bool[Array, " time"] | None = None
     ) -> tuple[State, Any]:
-        state, memory, reset = self.begin(cell, state, memory, reset)
+        state, memory, later = self.begin(cell, state, memory, reset)
+        if reset is not None and not jax.tree.leaves(xs):  # then `reset` says how many steps there are
+            later = reset.at[0].set(False)
         params, static = split(cell)
         floats, rest = eqx.partition(xs, eqx.is_inexact_array)
 
         def states(params: Params, floats: Input) -> State:
             moving = join(params, static)
             start = jax.tree.map(lambda h0, h: jnp.where(memory, h0, h), moving.initial_state(), state)
-            return moving.trajectory(start, eqx.combine(floats, rest), reset)
+            return moving.trajectory(start, eqx.combine(floats, rest), later)
 
         return jax.vjp(states, params, floats)
 

@@ -58,7 +58,7 @@ class LayerLocalRTRL(AbstractEstimator):
         for k, layer in enumerate(cell.layers):
             states, residual = (), None
             if isinstance(layer, AbstractCell):
-                arrives = jax.vmap(cell.norms[k])(stream)
+                arrives = cell.arriving(k, stream)
                 states, residual = self.inner.form(layer).forward(layer, state[k], arrives, memory[k], reset)
             passed.append(Passed(stream, states, residual))
             stream = jax.vmap(lambda entered, s, k=k: cell.leaving(k, entered, s))(stream, states)
@@ -88,7 +88,7 @@ class LayerLocalRTRL(AbstractEstimator):
             return jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, floats), None
 
         def arriving(params: Params, floats: Input) -> Input:
-            return jax.vmap(join(params, static).norms[k])(eqx.combine(floats, rest))
+            return join(params, static).arriving(k, eqx.combine(floats, rest))
 
         own, v_arrives, memory = self.inner.form(layer).backward(layer, passed.residual, v)
         _, vjp = jax.vjp(lambda p, s: eqx.filter(arriving(p, s), eqx.is_inexact_array), params, floats)

@@ -25,7 +25,7 @@ class RFLO(AbstractEstimator):
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:
         gated = check_dense(self, cell)
-        parts, gates = len(jax.tree.leaves(state)), len(gated.weight_ih)
+        parts, gates = len(jax.tree.leaves(state)), gated.weight_ih.shape[0]
         if (parts, gates) != (1, 1):
             raise TypeError(
                 f"cell: expected leaky units of one number with one pre-activation for RFLO, such as CTRNNCell, got "

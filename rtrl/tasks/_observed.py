@@ -46,5 +46,4 @@ def observed(
 
 def observed_error(prediction: Float[Array, " m"], target: Float[Array, " m"]) -> Float[Array, ""]:
     """The squared error of what was observed: entries of the target that are NaN count nothing."""
-    missing = jnp.isnan(target)
-    return jnp.sum(jnp.where(missing, 0, prediction - jnp.where(missing, 0, target)) ** 2)
+    return jnp.sum(jnp.where(jnp.isnan(target), 0, prediction - target) ** 2)

@@ -117,6 +117,14 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(autouse=True)
+def room_for_a_long_run():
+    """Over a thousand compiled programs are more than the memory maps of a process."""
+    yield
+    if EXAMPLES > 2000:
+        jax.clear_caches()
+
+
 @pytest.mark.parametrize(("kind", "name", "every", "batch", "flags", "hows"), tried(EXAMPLES <= 2000))
 def test_a_stream_in_pieces_trains_as_in_one(kind, name, every, batch, flags, hows):
     @OPTIONS

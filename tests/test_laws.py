@@ -41,6 +41,14 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(autouse=True)
+def room_for_a_long_run():
+    """Over a thousand compiled programs are more than the memory maps of a process."""
+    yield
+    if EXAMPLES > 2000:
+        jax.clear_caches()
+
+
 @st.composite
 def examples(draw):
     """Everything that is data: seeds and sizes of parameters and inputs, resets, weights."""

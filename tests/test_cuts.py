@@ -99,6 +99,14 @@ def tried(short):
 
 
 EACH = math.ceil(0.1 * EXAMPLES / len(tried(EXAMPLES <= 2000)))
+OPTIONS = settings(
+    max_examples=EACH,
+    derandomize=EXAMPLES <= 2000,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+"""The same examples in every short run, others in every long one."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -109,9 +117,17 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(autouse=True)
+def room_for_a_long_run():
+    """Over a thousand compiled programs are more than the memory maps of a process."""
+    yield
+    if EXAMPLES > 2000:
+        jax.clear_caches()
+
+
 @pytest.mark.parametrize(("kind", "name", "every", "batch", "flags", "hows"), tried(EXAMPLES <= 2000))
 def test_a_stream_in_pieces_trains_as_in_one(kind, name, every, batch, flags, hows):
-    @settings(max_examples=EACH, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @OPTIONS
     @given(streams_of(kind, batch, flags), cuts(hows.split()))
     def same(drawn, pieces):
         check_cut(kind, name, every, batch, *drawn, pieces)
@@ -127,7 +143,7 @@ def test_episodes_of_a_stream_train_as_streams_of_their_own(kind, name, every, b
     """A reset is a new beginning with the trained model and the optimizer's state of then."""
     of = kind, name, every
 
-    @settings(max_examples=EACH, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @OPTIONS
     @given(streams_of(kind, batch, flags=True), st.tuples(st.booleans(), st.booleans()))
     def same(drawn, begins):
         seed, (xs, ys, options) = drawn
@@ -207,15 +223,16 @@ def check_cut(kind, name, every, batch, seed, streams, pieces):
         state, output = advance(how, of, state, piece_of(streams, begin, end))
         outputs.append(output)
     together = jax.tree.map(lambda *a: np.concatenate(a), *outputs)
-    assert_same((together.loss, together.prediction), (one.loss, one.prediction))
-    assert_same((state.model, state.optimizer), (expected.model, expected.optimizer))
+    rtol = 1e-6 if isinstance(learner_of(*of).estimator, rtrl.OK) else 1e-9  # OK finds small terms in half the digits
+    assert_same((together.loss, together.prediction), (one.loss, one.prediction), rtol)
+    assert_same((state.model, state.optimizer), (expected.model, expected.optimizer), rtol)
     assert one.finite.all()
     assert together.finite.all()
 
 
-def assert_same(ones, others):
+def assert_same(ones, others, rtol=1e-9):
     """Leaf by leaf, within rounding of the leaf's size."""
     pairs = zip(*(jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)) for tree in (ones, others)), strict=True)
     for one, other in pairs:
         size = max(np.abs(other).max(initial=0), 1e-3)
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * size)
+        np.testing.assert_allclose(one, other, rtol=0, atol=rtol * size)

@@ -23,6 +23,14 @@ EACH = math.ceil(0.9 * EXAMPLES / len(PROGRAMS))
 TOLERANCE = {"float64": (1e-10, 1e-13, 1e-12), "float32": (1e-3, 1e-5, 1e-4)}
 """Of a leaf's size, of the size of the whole gradient, of the loss."""
 RANDOM = ("UORO", "KFRTRL", "OK 1", "OK full")
+OPTIONS = settings(
+    max_examples=EACH,
+    derandomize=EXAMPLES <= 2000,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+"""The same examples in every short run, others in every long one."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,6 +39,14 @@ def compiled_fast():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def room_for_a_long_run():
+    """Over a thousand compiled programs are more than the memory maps of a process."""
+    yield
+    if EXAMPLES > 2000:
+        jax.clear_caches()
 
 
 @st.composite
@@ -48,7 +64,7 @@ def examples(draw):
 
 @pytest.mark.parametrize(("kind", "name", "dtype", "flags"), PROGRAMS)
 def test_the_gradient_is_the_documented_one_leaf_by_leaf(kind, name, dtype, flags):
-    @settings(max_examples=EACH, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @OPTIONS
     @given(examples())
     def right(example):
         check_example(kind, name, dtype, flags, example)
@@ -82,7 +98,7 @@ def shapes_around(*right):
 KINDS_OF_NUMBERS = st.sampled_from(["float64", "float64", "float64", "float32", "int32", "bool", "complex128"])
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(OPTIONS, max_examples=60)
 @given(
     st.fixed_dictionaries(
         {

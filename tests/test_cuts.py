@@ -4,7 +4,6 @@ import functools
 import io
 import itertools
 import math
-import os
 
 import equinox as eqx
 import jax
@@ -12,15 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from law_cells import KINDS, stream, varied
 from law_estimators import ESTIMATORS
 from law_oracles import squared
+from law_settings import EXAMPLES, SHORT, examples_of_each
+from law_settings import compiled_fast as compiled_fast
+from law_settings import room_for_a_long_run as room_for_a_long_run
 
 import rtrl
 
-EXAMPLES = int(os.environ.get("RTRL_EXAMPLES", "2000"))
 STEPS, PIECE = 12, 4
 
 
@@ -98,34 +99,11 @@ def tried(short):
     return [(*pair, *setting, "step run jit") for pair, setting in zip(pairs, itertools.cycle(options), strict=False)]
 
 
-EACH = math.ceil(0.1 * EXAMPLES / len(tried(EXAMPLES <= 2000)))
-OPTIONS = settings(
-    max_examples=EACH,
-    derandomize=EXAMPLES <= 2000,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-"""The same examples in every short run, others in every long one."""
+EACH = math.ceil(0.1 * EXAMPLES / len(tried(SHORT)))
+OPTIONS = examples_of_each(EACH)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What is computed is the question here, not how fast: XLA compiles in half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(autouse=True)
-def room_for_a_long_run():
-    """Over a thousand compiled programs are more than the memory maps of a process."""
-    yield
-    if EXAMPLES > 2000:
-        jax.clear_caches()
-
-
-@pytest.mark.parametrize(("kind", "name", "every", "batch", "flags", "hows"), tried(EXAMPLES <= 2000))
+@pytest.mark.parametrize(("kind", "name", "every", "batch", "flags", "hows"), tried(SHORT))
 def test_a_stream_in_pieces_trains_as_in_one(kind, name, every, batch, flags, hows):
     @OPTIONS
     @given(streams_of(kind, batch, flags), cuts(hows.split()))

@@ -2,51 +2,29 @@
 
 import functools
 import math
-import os
 
 import equinox as eqx
 import jax
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from law_cells import KINDS, halves, stream, template, varied
 from law_estimators import ESTIMATORS, STEPS, programs, promised
 from law_oracles import loop, squared
+from law_settings import EXAMPLES, SHORT, examples_of_each
+from law_settings import compiled_fast as compiled_fast
+from law_settings import room_for_a_long_run as room_for_a_long_run
 
 import rtrl
 
-EXAMPLES = int(os.environ.get("RTRL_EXAMPLES", "2000"))
-PROGRAMS = programs(short=EXAMPLES <= 2000)
+PROGRAMS = programs(short=SHORT)
 EACH = math.ceil(0.9 * EXAMPLES / len(PROGRAMS))
 TOLERANCE = {"float64": (1e-10, 1e-13, 1e-12), "float32": (1e-3, 1e-5, 1e-4)}
 """Of a leaf's size, of the size of the whole gradient, of the loss."""
 RANDOM = ("UORO", "KFRTRL", "OK 1", "OK full")
-OPTIONS = settings(
-    max_examples=EACH,
-    derandomize=EXAMPLES <= 2000,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-"""The same examples in every short run, others in every long one."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What is computed is the question here, not how fast: XLA compiles in half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(autouse=True)
-def room_for_a_long_run():
-    """Over a thousand compiled programs are more than the memory maps of a process."""
-    yield
-    if EXAMPLES > 2000:
-        jax.clear_caches()
+OPTIONS = examples_of_each(EACH)
 
 
 @st.composite

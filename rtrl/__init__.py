@@ -1,5 +1,7 @@
 """Real-time recurrent learning: exact online gradients for recurrent networks, in JAX."""
 
+from rtrl._learner_state import NonFiniteError as NonFiniteError
+from rtrl._learner_state import set_hyperparameters as set_hyperparameters
 from rtrl._trained import Frozen as Frozen
 from rtrl.cells import AbstractCell as AbstractCell
 from rtrl.cells import AbstractDenseCell as AbstractDenseCell
@@ -38,8 +40,6 @@ from rtrl.gradient import sequence_gradient as sequence_gradient
 from rtrl.gradient import start as start
 from rtrl.gradient import step_gradient as step_gradient
 from rtrl.learner import Learner as Learner
-from rtrl.learner import NonFiniteError as NonFiniteError
-from rtrl.learner import set_hyperparameters as set_hyperparameters
 from rtrl.memory import influence_bytes as influence_bytes
 from rtrl.model import Model as Model
 from rtrl.sequences import from_sequences as from_sequences

@@ -76,6 +76,16 @@ def check_marks(axes: int, **values: PyTree) -> None:
             )
 
 
+def flags(reset: Any) -> Any:
+    """Resets as booleans."""
+    return None if reset is None else jnp.asarray(reset, bool)
+
+
+def numbers(weight: Any) -> Any:
+    """Weights in the default precision."""
+    return None if weight is None else jnp.asarray(weight, jnp.result_type(float))
+
+
 def check_step(model: Model, loss: Any, x: Input, y: Target, key: Any) -> None:
     """Raises `TypeError` unless a step keeps the state's shapes and dtypes and the loss is a scalar."""
     before = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, model.cell.initial_state()))

@@ -10,8 +10,9 @@ from jax import export
 from jaxtyping import Array, PyTree
 
 from rtrl._fingerprint import fingerprint
+from rtrl._learner_state import LearnerState
 from rtrl._types import Input, Target
-from rtrl.learner import Learner, LearnerState
+from rtrl.learner import Learner
 
 
 def export_step(

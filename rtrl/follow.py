@@ -7,12 +7,12 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from rtrl._checkpoints import Checkpoints
+from rtrl._learner_state import StepOutput
 from rtrl._pieces import cut, known_steps, steps_of
 from rtrl._sizes import check_sizes
-from rtrl.learner import StepOutput
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 
-from rtrl._checks import check_model, check_step, check_stream
+from rtrl._checks import check_model, check_step, check_stream, flags, numbers
 from rtrl._sizes import check_sizes
 from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
@@ -197,11 +197,3 @@ def in_windows(streams: PyTree, k: int) -> tuple[PyTree | None, PyTree | None]:
     whole = jax.tree.map(lambda a: a[: count * k].reshape(count, k, *a.shape[1:]), streams)
     rest = jax.tree.map(lambda a: a[count * k :], streams)
     return whole if count else None, rest if steps % k else None
-
-
-def flags(reset: Any) -> Any:
-    return None if reset is None else jnp.asarray(reset, bool)
-
-
-def numbers(weight: Any) -> Any:
-    return None if weight is None else jnp.asarray(weight, jnp.result_type(float))

@@ -11,105 +11,31 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
-from rtrl._checks import check_like, check_model, check_one, check_step, check_stream
+from rtrl._checks import check_like, check_model, check_one, check_step, check_stream, flags, numbers
 from rtrl._fingerprint import check_same, fingerprint
+from rtrl._learner_state import LearnerState, NonFiniteError, OpenWindow, StepOutput, open_window
 from rtrl._sizes import check_sizes
+from rtrl._streams import branch, over_batch, over_streams, scan, stream_axes
 from rtrl._trained import trained
-from rtrl._types import Input, Params, State, Target
+from rtrl._types import Input, Target
+from rtrl._update import ForUpdate, all_finite, updated
 from rtrl.cells import begun
-from rtrl.estimators import BPTT, AbstractEstimator, Shared, add, key_of, largest
+from rtrl.estimators import BPTT, AbstractEstimator, add, key_of, largest
 from rtrl.gradient import (
     Loss,
     StepGradient,
     StreamState,
-    flags,
     in_windows,
     loss_gradient,
-    numbers,
     over_steps,
     start,
     to_shared,
     window_gradient,
 )
 from rtrl.memory import check_fits
-from rtrl.model import Model, ModelOrShared, whole
-
-
-class OpenWindow(eqx.Module):
-    """The steps since the last update, with `update_every` above 1: what their gradient will be computed from.
-
-    The state at their beginning, the input and the cotangent v = ∂ℓ/∂h of each, where the stream began anew, the sums
-    of the direct gradients and losses, and the number of steps that had a weight.
-    """
-
-    begin: State
-    xs: Input
-    vs: State
-    reset: Bool[Array, "*batch every"]
-    direct: Params
-    loss: Float[Array, "*batch"]
-    weighted: Float[Array, "*batch"]
-    filled: Shared
-
-    def extended(self, x: Input, v: State, reset: Any, weight: Any, direct: Params, loss: Array) -> "OpenWindow":
-        """The window with one step more; its arrays have a time axis of length one."""
-        filled = largest(self.filled.value)
-
-        def put(kept: Array, new: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(kept, jnp.asarray(new, kept.dtype), filled, 0)
-
-        xs, vs = jax.tree.map(put, (self.xs, self.vs), (x, v))
-        resets = self.reset if reset is None else put(self.reset, reset)
-        direct = jax.tree.map(jnp.add, self.direct, direct)
-        loss = self.loss + loss.astype(self.loss.dtype)
-        weighted = self.weighted + (1 if weight is None else weight[0] != 0)
-        return OpenWindow(self.begin, xs, vs, resets, direct, loss, weighted, Shared(filled + 1))
-
-
-class LearnerState(eqx.Module):
-    """All that online learning carries: the model, the optimizer's state and where each stream stands.
-
-    `restart` marks the streams that begin anew with the next step; `seed` and `steps` are for readouts that are
-    random; `fingerprint` tells the settings that the state belongs to.
-    """
-
-    model: Any
-    optimizer: PyTree
-    stream: StreamState
-    window: OpenWindow | None
-    restart: Bool[Array, "..."] | None
-    seed: UInt32[Array, "*networks 2"] | None
-    steps: Int[Array, "*networks"]
-    fingerprint: UInt32[Array, "*networks 2"]
-    batch_size: int | None = eqx.field(static=True)
-
-
-class StepOutput(eqx.Module):
-    """What a step reports: the loss before the update, and the prediction it was computed from.
-
-    With a batch of B streams the loss is averaged over those with weight, times their weights (0 if there is none), and
-    `prediction` has a leading axis B. `finite` says whether the loss and every entry of the gradient were finite; an
-    influence matrix that is not makes a gradient that is not. With a learner's `report`, `report` is what it gave,
-    and `prediction` is `None`.
-    """
-
-    loss: Float[Array, "*time"]
-    prediction: PyTree
-    finite: Bool[Array, "*time"]
-    report: PyTree = None
-
-
-class NonFiniteError(FloatingPointError):
-    """A loss or gradient that is not finite: `step` counts the steps before it, `state` is the last finite one."""
-
-    def __init__(self, step: int, state: LearnerState):
-        super().__init__(
-            f"learner: expected finite losses and gradients, got NaN or infinity at step {step}; "
-            f"error.state is the state before it"
-        )
-        self.step, self.state = step, state
+from rtrl.model import ModelOrShared, whole
 
 
 class Learner(eqx.Module):
@@ -225,21 +151,13 @@ class Learner(eqx.Module):
     ) -> tuple[StreamState, OpenWindow | None]:
         def stream(key: PRNGKeyArray | None) -> tuple[StreamState, OpenWindow | None]:
             begins = start(self.estimator, model, key)
-            return begins, self._open(whole(model), begins.cell) if self.update_every > 1 else None
+            return begins, open_window(whole(model), begins.cell, self.update_every) if self.update_every > 1 else None
 
         if batch_size is None:
             return stream(key)
         keys = None if key is None else jax.random.split(key, batch_size)
         axes = stream_axes(jax.eval_shape(stream, key))
         return jax.vmap(stream, out_axes=axes, axis_size=batch_size)(keys)
-
-    def _open(self, model: Model, state: State) -> OpenWindow:
-        k = self.update_every
-        kept = jax.tree.map(jnp.asarray, (model.cell.example_input(), state))
-        xs, vs = jax.tree.map(lambda a: jnp.zeros((k, *a.shape), a.dtype), kept)
-        direct = jax.tree.map(jnp.zeros_like, trained(model))
-        zero = jnp.zeros(())
-        return OpenWindow(state, xs, vs, jnp.zeros(k, bool), direct, zero, zero, Shared(jnp.zeros((), int)))
 
     def _lead(self, state: LearnerState) -> int | None:
         """The steps until a window of `update_every` begins; `None` where that is known only when the program runs."""
@@ -276,7 +194,7 @@ class Learner(eqx.Module):
                 return self._steps(state, given, steps)
             begins = largest(state.window.filled.value) == 0
             go = functools.partial(self._steps, given=given)
-            return _branch(begins, functools.partial(go, lead=0), functools.partial(go, lead=steps), state)
+            return branch(begins, functools.partial(go, lead=0), functools.partial(go, lead=steps), state)
         ones = jax.tree.map(lambda a: a[:, None], given)
         before = jax.tree.map(lambda a: a[:lead], ones)
         windows, rest = in_windows(jax.tree.map(lambda a: a[lead:], given), k) if lead < steps else (None, None)
@@ -284,7 +202,7 @@ class Learner(eqx.Module):
         collected = []
         for step, these in ((self._single, before if lead else None), (self._window, windows), (self._single, rest)):
             if these is not None:
-                state, outputs = _scan(step, state, these)
+                state, outputs = scan(step, state, these)
                 collected.append(outputs)
         return state, collected[0] if len(collected) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *collected)
 
@@ -296,16 +214,16 @@ class Learner(eqx.Module):
             stream, now = window_gradient(
                 self.estimator, state.model, self.loss, stream, x, y, reset=reset, weight=weight, key=key
             )
-            finite = jnp.isfinite(now.loss).all() & _all_finite(now.gradient) & _all_finite(stream.cell)
+            finite = jnp.isfinite(now.loss).all() & all_finite(now.gradient) & all_finite(stream.cell)
             weighted = jnp.asarray(self.update_every if weight is None else (weight != 0).sum(), float)
             return stream, ForUpdate(now.gradient, now.loss.sum(), weighted, finite), (now.loss, self._shown(y, now))
 
         given = self._prepared(state, given)
-        streams, for_update, (losses, shown) = _over_streams(of_stream, state.stream, given, state.batch_size)
-        after, finite = self._updated(state, for_update, always=given[3] is None)
-        losses = _over_batch(losses, given[3], state.batch_size)
+        streams, for_update, (losses, shown) = over_streams(of_stream, state.stream, given, state.batch_size)
+        after, finite = updated(self.optimizer, state, for_update, always=given[3] is None)
+        losses = over_batch(losses, given[3], state.batch_size)
         window = None if state.window is None else dataclasses.replace(state.window, begin=streams.cell)
-        after = _replaced(after, stream=streams, window=window, steps=state.steps + self.update_every)
+        after = dataclasses.replace(after, stream=streams, window=window, steps=state.steps + self.update_every)
         return after, StepOutput(losses, shown[0], jnp.isfinite(losses) & finite, shown[1])
 
     def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
@@ -319,7 +237,7 @@ class Learner(eqx.Module):
             states = jax.tree.map(lambda a: a[None], h)
             (losses, predictions), direct, vs = loss_gradient(model, self.loss, states, x, y, weight, key)
             window = window.extended(x, vs, reset, weight, direct, losses[0])
-            finite = jnp.isfinite(losses) & _all_finite((direct, vs))
+            finite = jnp.isfinite(losses) & all_finite((direct, vs))
             shown = self._shown(y, StepGradient(losses, predictions, direct))
             return (StreamState(h, stream.memory), window), (), (losses, shown, finite)
 
@@ -328,13 +246,13 @@ class Learner(eqx.Module):
             first = given[0] if state.batch_size is None else jax.tree.map(lambda a: a[:, 0], given[0])
             check_like(model.cell.example_input(), jax.tree.map(lambda a: a[0], first), type(model.cell).__name__)
         owned = state.stream, state.window
-        (stream, window), _, (losses, shown, finite) = _over_streams(of_stream, owned, given, state.batch_size)
+        (stream, window), _, (losses, shown, finite) = over_streams(of_stream, owned, given, state.batch_size)
         restart = None if state.restart is None else jnp.zeros_like(state.restart)
-        state = _replaced(state, stream=stream, window=window, restart=restart, steps=state.steps + 1)
+        state = dataclasses.replace(state, stream=stream, window=window, restart=restart, steps=state.steps + 1)
         full = largest(window.filled.value) == self.update_every
-        state, closed = _branch(full, self._closed, lambda state: (state, jnp.ones((), bool)), state)
+        state, closed = branch(full, self._closed, lambda state: (state, jnp.ones((), bool)), state)
         finite = finite if state.batch_size is None else finite.all(axis=1)
-        losses = _over_batch(losses, given[3], state.batch_size)
+        losses = over_batch(losses, given[3], state.batch_size)
         return state, StepOutput(losses, shown[0], finite & closed, shown[1])
 
     def _closed(self, state: LearnerState) -> tuple[LearnerState, Bool[Array, ""]]:
@@ -347,33 +265,15 @@ class Learner(eqx.Module):
             through_time, _, memory = self.estimator.backward(model.cell, residual, window.vs)
             direct = eqx.tree_at(lambda g: g.cell, window.direct, add(window.direct.cell, through_time))
             gradient = to_shared(state.model, direct)
-            finite = jnp.isfinite(window.loss) & _all_finite(gradient) & _all_finite(stream.cell)
+            finite = jnp.isfinite(window.loss) & all_finite(gradient) & all_finite(stream.cell)
             for_update = ForUpdate(gradient, window.loss, window.weighted, finite)
-            return (StreamState(stream.cell, memory), self._open(model, stream.cell)), for_update, None
+            window = open_window(model, stream.cell, self.update_every)
+            return (StreamState(stream.cell, memory), window), for_update, None
 
         owned = state.stream, state.window
-        (stream, window), for_update, _ = _over_streams(of_stream, owned, None, state.batch_size)
-        after, finite = self._updated(state, for_update, always=False)
-        return _replaced(after, stream=stream, window=window), finite
-
-    def _updated(self, state: LearnerState, streams: "ForUpdate", always: bool) -> tuple[LearnerState, Bool[Array, ""]]:
-        """The model after one step of the optimizer, unless no step had a weight; whether all gradients were finite."""
-        finite, restart = streams.finite, state.restart
-        if restart is not None:
-            restart = ~finite
-            streams = jax.tree.map(lambda a: jnp.where(_like(finite, a), a, 0), streams)
-        if state.batch_size is not None:
-            streams = jax.tree.map(lambda a: a.sum(axis=0), streams)
-        number = jnp.maximum(streams.weighted, 1)
-        gradient = jax.tree.map(lambda g: g / number.astype(g.dtype), streams.gradient)
-        all_finite = _all_finite(gradient) if restart is None else finite.all()
-        model, optimizer = _update(self.optimizer, state.model, state.optimizer, gradient, streams.loss / number)
-        if not always or restart is not None:
-            changed, static = eqx.partition((model, optimizer), eqx.is_array)
-            kept = eqx.filter((state.model, state.optimizer), eqx.is_array)
-            chosen = jax.tree.map(lambda new, old: jnp.where(streams.weighted > 0, new, old), changed, kept)
-            model, optimizer = eqx.combine(chosen, static)
-        return _replaced(state, model=model, optimizer=optimizer, restart=restart), all_finite
+        (stream, window), for_update, _ = over_streams(of_stream, owned, None, state.batch_size)
+        after, finite = updated(self.optimizer, state, for_update, always=False)
+        return dataclasses.replace(after, stream=stream, window=window), finite
 
     def _prepared(self, state: LearnerState, given: tuple) -> tuple:
         """Inputs, targets, resets, weights and keys of some steps; checked, as they are for the first stream."""
@@ -399,64 +299,6 @@ class Learner(eqx.Module):
         return None, over_steps(self.report, now.prediction, ys)
 
 
-class ForUpdate(eqx.Module):
-    """What a stream, or a batch of them, gives to an update: sums over its steps, and whether all was finite."""
-
-    gradient: Params
-    loss: Float[Array, "*batch"]
-    weighted: Float[Array, "*batch"]
-    finite: Bool[Array, "*batch"]
-
-
-def set_hyperparameters(state: LearnerState, **values: ArrayLike) -> LearnerState:
-    """The state with other hyper-parameters of its optimizer, such as `learning_rate`, from the next update on.
-
-    For optimizers built with `optax.inject_hyperparams(optax.adam)(learning_rate=1e-3)`, at any depth of a chain. (A
-    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it has not.
-    """
-    arrays = {}
-    for name, value in values.items():
-        found = optax.tree_utils.tree_get_all_with_path(state.optimizer, name)
-        if not found:
-            raise ValueError(
-                f"{name}: expected a hyper-parameter that optax.inject_hyperparams made settable, got none"
-            )
-        arrays[name] = jnp.broadcast_to(jnp.asarray(value, found[0][1].dtype), jnp.shape(found[0][1]))
-    return _replaced(state, optimizer=optax.tree_utils.tree_set(state.optimizer, **arrays))
-
-
-def stream_axes(owned: PyTree) -> PyTree[int | None]:
-    """The batch axis of every array of a stream: the first, or none for what all streams share."""
-    return jax.tree.map(
-        lambda node: None if isinstance(node, Shared) else 0, owned, is_leaf=lambda node: isinstance(node, Shared)
-    )
-
-
-def _over_streams(function: Callable, owned: PyTree, timed: PyTree, batch_size: int | None) -> tuple:
-    """(what a stream owns, its steps) -> (what it owns, sums, its steps' outputs), for each stream of a batch."""
-    if batch_size is None:
-        return function(owned, timed)
-    axes = stream_axes(owned)
-    return jax.vmap(function, in_axes=(axes, 1), out_axes=(axes, 0, 1))(owned, timed)
-
-
-def _over_batch(losses: Float[Array, "time *batch"], weight: Any, batch_size: int | None) -> Float[Array, " time"]:
-    """The mean over the streams that have a weight."""
-    if batch_size is None:
-        return losses
-    return losses.mean(axis=1) if weight is None else losses.sum(axis=1) / jnp.maximum((weight != 0).sum(axis=1), 1)
-
-
-def _update(
-    optimizer: optax.GradientTransformation, model: Any, optimizer_state: PyTree, gradient: Params, value: Any
-) -> tuple[Any, PyTree]:
-    """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
-    descent = jax.tree.map(jnp.conj, gradient)
-    extended = optax.with_extra_args_support(optimizer)
-    updates, optimizer_state = extended.update(descent, optimizer_state, trained(model), value=value)
-    return eqx.apply_updates(model, updates), optimizer_state
-
-
 def _call(fixed: tuple[Learner, tuple, int | None], state: LearnerState) -> tuple[LearnerState, StepOutput]:
     learner, given, lead = fixed
     return learner._steps(state, given, lead)
@@ -464,41 +306,3 @@ def _call(fixed: tuple[Learner, tuple, int | None], state: LearnerState) -> tupl
 
 _run = eqx.filter_jit(_call)
 _run_in_place = eqx.filter_jit(_call, donate="all-except-first")
-
-
-def _scan(step: Callable, state: LearnerState, given: PyTree) -> tuple[LearnerState, StepOutput]:
-    """`step` over the leading axis of windows; outputs have one time axis."""
-    if len(jax.tree.leaves(given)[0]) == 1:
-        return step(state, jax.tree.map(lambda a: a[0], given))
-    arrays, static = eqx.partition(state, eqx.is_array)
-
-    def body(arrays: PyTree, given: PyTree) -> tuple[PyTree, StepOutput]:
-        state, output = step(eqx.combine(arrays, static), given)
-        return eqx.filter(state, eqx.is_array), output
-
-    arrays, outputs = jax.lax.scan(body, arrays, given)
-    return eqx.combine(arrays, static), jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs)
-
-
-def _branch(condition: Bool[Array, ""], one: Callable, other: Callable, state: LearnerState) -> tuple:
-    """`jax.lax.cond` for states, whose static parts stay outside."""
-    arrays, static = eqx.partition(state, eqx.is_array)
-
-    def go(branch: Callable, arrays: PyTree) -> tuple:
-        after, aux = branch(eqx.combine(arrays, static))
-        return eqx.filter(after, eqx.is_array), aux
-
-    arrays, aux = jax.lax.cond(condition, lambda a: go(one, a), lambda a: go(other, a), arrays)
-    return eqx.combine(arrays, static), aux
-
-
-def _replaced(state: LearnerState, **fields: Any) -> LearnerState:
-    return dataclasses.replace(state, **fields)
-
-
-def _like(flags: Bool[Array, "*batch"], a: Array) -> Array:
-    return flags.reshape(*flags.shape, *[1] * (a.ndim - flags.ndim))
-
-
-def _all_finite(tree: PyTree) -> Bool[Array, ""]:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)] or [jnp.ones((), bool)]).all()

@@ -2,8 +2,6 @@
 
 import os
 
-import jax
-import pytest
 from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("RTRL_EXAMPLES", "2000"))
@@ -19,19 +17,3 @@ def examples_of_each(count):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_fast():
-    """What is computed is the question here, not how fast: XLA compiles in half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(autouse=True)
-def room_for_a_long_run():
-    """Over a thousand compiled programs are more than the memory maps of a process."""
-    yield
-    if not SHORT:
-        jax.clear_caches()

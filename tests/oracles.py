@@ -1,8 +1,20 @@
 """References that share no code with what they test: plain Python loops, plain NumPy formulas."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+import rtrl
+
+
+def is_frozen(node):
+    return isinstance(node, rtrl.Frozen)
+
+
+def without_frozen(tree):
+    """A tree with `None` in place of what is frozen."""
+    return eqx.filter(tree, lambda node: not is_frozen(node), is_leaf=is_frozen)
 
 
 def loop_loss(model, loss, xs, ys):

@@ -17,10 +17,10 @@ from law_cells import KINDS, stream, varied
 from law_estimators import ESTIMATORS
 from law_oracles import squared
 from law_settings import EXAMPLES, SHORT, examples_of_each
-from law_settings import compiled_fast as compiled_fast
-from law_settings import room_for_a_long_run as room_for_a_long_run
 
 import rtrl
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 STEPS, PIECE = 12, 4
 

@@ -24,7 +24,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rtrl
-from rtrl.learner import StepOutput
+from rtrl._learner_state import StepOutput
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 
 class Recorder(eqx.Module):
@@ -440,7 +442,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_and_nothing_is_touched(dama
 
 class Marked(eqx.Module):
     fingerprint: jax.Array
-    inner: rtrl.learner.LearnerState
+    inner: rtrl._learner_state.LearnerState
 
 
 class MarkedLearner(eqx.Module):

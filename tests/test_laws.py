@@ -14,10 +14,10 @@ from law_cells import KINDS, halves, stream, template, varied
 from law_estimators import ESTIMATORS, STEPS, programs, promised
 from law_oracles import loop, squared
 from law_settings import EXAMPLES, SHORT, examples_of_each
-from law_settings import compiled_fast as compiled_fast
-from law_settings import room_for_a_long_run as room_for_a_long_run
 
 import rtrl
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 PROGRAMS = programs(short=SHORT)
 EACH = math.ceil(0.9 * EXAMPLES / len(PROGRAMS))

@@ -7,6 +7,8 @@ import numpy as np
 
 import rtrl
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
 DISCOUNT, DECAY, RATE, STEPS = 0.9, 0.8, 0.05, 12
 
 

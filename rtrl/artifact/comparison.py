@@ -9,7 +9,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree, Shaped
 
-from rtrl.learner import Learner, LearnerState, set_hyperparameters
+from rtrl._learner_state import LearnerState, set_hyperparameters
+from rtrl.learner import Learner
 from rtrl.model import Model
 
 STAGE = 500

@@ -153,8 +153,8 @@ def _differences(bare: Any, at: tuple, directions: tuple) -> tuple[Float[Array, 
     )
 
 
-def _own(parts: Any, directions: tuple, number: int) -> Float[Array, "parts n"]:
-    """Each unit's own derivatives times the direction, summed over what belongs to the unit."""
+def _own(parts: Any, directions: tuple, number: int) -> Float[Array, "..."]:
+    """Each unit's own derivatives times the direction, summed over what belongs to the unit; 0 where nothing does."""
     terms = [
         (j * d[None]).reshape(number, -1, d.shape[-1]).sum(axis=1)
         for j, d in zip(jax.tree.leaves(parts), jax.tree.leaves(directions), strict=True)
@@ -162,7 +162,7 @@ def _own(parts: Any, directions: tuple, number: int) -> Float[Array, "parts n"]:
     return functools.reduce(jnp.add, terms, jnp.zeros(()))
 
 
-def _relative(tangent: State, assumed: Float[Array, "*parts n"]) -> Float[Array, ""]:
+def _relative(tangent: State, assumed: Float[Array, "..."]) -> Float[Array, ""]:
     a = jnp.stack(jax.tree.leaves(tangent)).astype(float)
     b = jnp.broadcast_to(assumed, a.shape).astype(float)
     known = jnp.isfinite(a) & jnp.isfinite(b)

@@ -11,7 +11,7 @@ from rtrl._trained import join
 from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractCell, recurrent_parameters
 from rtrl.estimators._base import AbstractEstimator
-from rtrl.estimators._real import first_influence, from_vector, real, row, unreal, vector
+from rtrl.estimators._real import first_real_influence, from_vector, real, row, unreal, vector
 
 
 class Arbitrary(AbstractEstimator):
@@ -22,7 +22,7 @@ class Arbitrary(AbstractEstimator):
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Influence:
-        return first_influence(cell, recurrent_parameters(cell))
+        return first_real_influence(cell, recurrent_parameters(cell))
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Influence) -> tuple[State, Pullback, Influence]:
         params = recurrent_parameters(cell)

@@ -85,33 +85,49 @@ class Block(AbstractEstimator):
 
     def backward(self, cell: AbstractDenseCell, residual: NewSteps, vs: State) -> tuple[Params, Input, BlockMemory]:
         memory, steps, reset = residual
-        parts = jnp.stack(jax.tree.leaves(vs), axis=1)
-        v, v_initial, visited = _sweep(parts, steps, recurrent_weights(cell), reset)
-        gradient = immediate_gradient(steps, visited)
-        if (k := len(parts)) < self.size:
-            block = memory.steps.alpha, memory.steps.betas[0], memory.weight_hh.value
-            v, earlier = _sweep_block(v, block, largest(memory.filled.value))
-            gradient = add(gradient, immediate_gradient(memory.steps, earlier))
-        gradient = add(gradient, pull_back(list(v), memory.influence))
+        parts, weight_hh = jnp.stack(jax.tree.leaves(vs), axis=1), recurrent_weights(cell)
+        if (fits := len(parts) < self.size) and reset is None:
+            memory = _written(memory, steps, weight_hh)
+            gradient, visited = _of_block(memory, parts)
+            return masked(cell, gradient), _below(cell, steps, visited), memory
+        v, v_initial, visited = _sweep(parts, steps, weight_hh, reset)
+        past = _of_block(memory, v[None])[0] if fits else pull_back(list(v), memory.influence)
+        gradient = add(immediate_gradient(steps, visited), past)
         if reset is not None:
             fresh = first_influence(cell, cell.initial_state())
             gradient = add(gradient, pull_back(list(v_initial), fresh))
             memory, steps = _forgotten(memory, steps, reset, fresh)
-        keep = self._written if k < self.size else _folded
-        memory = keep(memory, steps, recurrent_weights(cell))
-        below = jnp.einsum("rki,rkgi,gij->rj", visited, steps.betas[-1], cell.weights()[-1])
-        return masked(cell, gradient), below, memory
+        memory = (_written if fits else _folded)(memory, steps, weight_hh)
+        return masked(cell, gradient), _below(cell, steps, visited), memory
 
-    def _written(self, memory: BlockMemory, steps: Linearisation, weight_hh: Float[Array, "gates n n"]) -> BlockMemory:
-        """The memory with these steps behind the others of the block."""
-        filled, k = largest(memory.filled.value), len(steps.alpha)
 
-        def write(kept: Array, now: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(kept, now.astype(kept.dtype), filled, 0)
+def _written(memory: BlockMemory, steps: Linearisation, weight_hh: Float[Array, "gates n n"]) -> BlockMemory:
+    """The memory with these steps behind the others of the block."""
+    filled, k = largest(memory.filled.value), len(steps.alpha)
 
-        steps = jax.tree.map(write, memory.steps, steps)
-        weights = write(memory.weight_hh.value, jnp.broadcast_to(weight_hh, (k, *weight_hh.shape)))
-        return BlockMemory(memory.influence, steps, Shared(weights), Shared(filled + k))
+    def write(kept: Array, now: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(kept, now.astype(kept.dtype), filled, 0)
+
+    steps = jax.tree.map(write, memory.steps, steps)
+    weights = write(memory.weight_hh.value, jnp.broadcast_to(weight_hh, (k, *weight_hh.shape)))
+    return BlockMemory(memory.influence, steps, Shared(weights), Shared(filled + k))
+
+
+def _of_block(memory: BlockMemory, parts: Float[Array, "new parts n"]) -> tuple[Params, Float[Array, "new parts n"]]:
+    """The gradient from the cotangents of the block's last steps, and what reaches the states of these."""
+    block = memory.steps.alpha, memory.steps.betas[0], memory.weight_hh.value
+    filled = jnp.maximum(largest(memory.filled.value), len(parts))  # slots that are not filled change nothing
+    begin = filled - len(parts)
+    arriving = jnp.zeros((len(block[0]), *parts.shape[1:]), parts.dtype)
+    arriving = jax.lax.dynamic_update_slice_in_dim(arriving, parts, begin, 0)
+    v, visited = _sweep_block(arriving, block, filled)
+    gradient = add(immediate_gradient(memory.steps, visited), pull_back(list(v), memory.influence))
+    return gradient, jax.lax.dynamic_slice_in_dim(visited, begin, len(parts), 0)
+
+
+def _below(cell: Any, steps: Linearisation, visited: Float[Array, "time parts n"]) -> Float[Array, "time inputs"]:
+    """What reaches the inputs of steps, from what reaches their states."""
+    return jnp.einsum("rki,rkgi,gij->rj", visited, steps.betas[-1], cell.weights()[-1])
 
 
 def linearisations(
@@ -143,6 +159,13 @@ def since_reset(steps: Linearisation, reset: Bool[Array, " time"]) -> Linearisat
         standstill(steps),
         steps,
     )
+
+
+def to_initial(reset: Bool[Array, ""] | None, before: Array, v_initial: Array) -> tuple[Array, Array]:
+    """What a step's start hands to the step before, and to the initial state where the stream began anew."""
+    if reset is None:
+        return before, v_initial
+    return jnp.where(reset, 0, before), v_initial + jnp.where(reset, before, 0)
 
 
 def _emptied(memory: BlockMemory, when: Bool[Array, ""]) -> BlockMemory:
@@ -190,9 +213,7 @@ def _sweep(
         (v, v_initial), (v_here, alpha, beta, reset) = carry, step
         v = v + v_here
         before = _before(v, alpha, beta, weight_hh)
-        if reset is not None:
-            v_initial, before = v_initial + jnp.where(reset, before, 0), jnp.where(reset, 0, before)
-        return (before, v_initial), v
+        return to_initial(reset, before, v_initial), v
 
     zero = jnp.zeros_like(parts[0])
     steps_back = (parts, steps.alpha, steps.betas[0], reset)
@@ -205,16 +226,17 @@ def _sweep(
 
 @jax.custom_jvp
 def _sweep_block(
-    v: Float[Array, "parts n"], steps: Any, filled: Int[Array, ""]
+    arriving: Float[Array, "size parts n"], steps: Any, filled: Int[Array, ""]
 ) -> tuple[Float[Array, "parts n"], Float[Array, "size parts n"]]:
-    """A cotangent back through the filled steps of the block, as (α, β, W), to its start, and after each step."""
+    """Cotangents back through the filled steps of the block, as (α, β, W), to its start, and after each step."""
 
     def earlier(back: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         v, visited = carry
         r = filled - 1 - back
+        v = v + visited[r]
         return _before(v, *(a[r] for a in steps)), visited.at[r].set(v)
 
-    return jax.lax.fori_loop(0, filled, earlier, (v, jnp.zeros((len(steps[0]), *v.shape), v.dtype)))
+    return jax.lax.fori_loop(0, filled, earlier, (jnp.zeros_like(arriving[0]), arriving))
 
 
 @_sweep_block.defjvp
@@ -222,15 +244,14 @@ def _sweep_block_derivative(primals: Any, tangents: Any) -> Any:
     """A loop whose length only the run knows has no reverse derivative; one over all slots has, and is slower."""
     filled = primals[2]
 
-    def over_all(v: Array, steps: Any) -> tuple[Array, Array]:
-        def earlier(carry: tuple[Array, Array], slot: tuple) -> tuple[tuple[Array, Array], None]:
-            (v, visited), (r, step) = carry, slot
-            before = jnp.where(r < filled, _before(v, *step), v)
-            return (before, visited.at[r].set(jnp.where(r < filled, v, 0))), None
+    def over_all(arriving: Array, steps: Any) -> tuple[Array, Array]:
+        def earlier(v: Array, slot: tuple) -> tuple[Array, Array]:
+            v_here, r, step = slot
+            v = v + v_here
+            return jnp.where(r < filled, _before(v, *step), v), v
 
-        size = len(steps[0])
-        carry = v, jnp.zeros((size, *v.shape), v.dtype)
-        return jax.lax.scan(earlier, carry, (jnp.arange(size), steps), reverse=True)[0]
+        slots = arriving, jnp.arange(len(arriving)), steps
+        return jax.lax.scan(earlier, jnp.zeros_like(arriving[0]), slots, reverse=True)
 
     return jax.jvp(over_all, primals[:2], tangents[:2])
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractDiagonalCell, AbstractGatedCell, Linearisation, initial_influence, masked
 from rtrl.estimators._base import AbstractEstimator, add, count
-from rtrl.estimators._block import immediate_gradient, since_reset
+from rtrl.estimators._block import immediate_gradient, since_reset, to_initial
 from rtrl.estimators._textbook import trailing_axes
 
 OwnInfluence: TypeAlias = tuple[Influence, ...]
@@ -128,9 +128,7 @@ def _sweep(
         (v, v_initial), (v_here, alpha, reset) = carry, step
         v = v + v_here
         before = jnp.einsum("rki,kli->rli", v, alpha)
-        if reset is not None:
-            v_initial, before = v_initial + jnp.where(reset, before, 0), jnp.where(reset, 0, before)
-        return (before, v_initial), v
+        return to_initial(reset, before, v_initial), v
 
     (v, v_initial), visited = jax.lax.scan(earlier, (v, jnp.zeros_like(v)), (arriving, alpha, reset), reverse=True)
     return v, v_initial, visited

@@ -36,7 +36,7 @@ def from_vector(flat: Float[Array, " states"], like: State) -> State:
     return unreal(ravel_pytree(real(like))[1](flat), like)
 
 
-def first_influence(cell: AbstractCell, parameters: Params) -> Influence:
+def first_real_influence(cell: AbstractCell, parameters: Params) -> Influence:
     """dh₀/dθ in real numbers, zero where the initial state is a constant."""
     flat, vjp = jax.vjp(lambda p: real_initial(cell, parameters, p), real(parameters))
     return jax.vmap(lambda v: vjp(v)[0])(jnp.eye(flat.size, dtype=flat.dtype))

@@ -9,7 +9,7 @@ from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractCell, recurrent_parameters
 from rtrl.estimators._arbitrary import real_step
 from rtrl.estimators._base import AbstractEstimator
-from rtrl.estimators._real import first_influence, real, row, unreal, vector
+from rtrl.estimators._real import first_real_influence, real, row, unreal, vector
 
 
 class Subspace(eqx.Module):
@@ -30,7 +30,7 @@ class ArbitrarySketch(AbstractEstimator):
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Subspace:
         flat = vector(state)
-        rows = jax.tree.map(lambda j: j[: self.rank], first_influence(cell, recurrent_parameters(cell)))
+        rows = jax.tree.map(lambda j: j[: self.rank], first_real_influence(cell, recurrent_parameters(cell)))
         return Subspace(jnp.eye(flat.size, self.rank, dtype=flat.dtype), rows)
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Subspace) -> tuple[State, Pullback, Subspace]:

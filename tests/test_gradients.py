@@ -18,7 +18,7 @@ import rtrl
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
-STEPS = 23
+STEPS = 13
 INPUT, WIDTH = 7, 11
 
 

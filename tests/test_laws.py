@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jaxtyping
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,17 +89,28 @@ KINDS_OF_NUMBERS = st.sampled_from(["float64", "float64", "float64", "float32", 
     ),
     st.sampled_from(["elman", "elstm", "ode"]),
     st.sampled_from(["RTRL", "TBPTT 3", "chunks of 3", "SnAp 1"]),
+    st.sampled_from([None, 2]),
 )
-def test_streams_of_any_shape_and_dtype_are_taken_or_refused_in_one_line(given, kind, name):
-    """Nothing but tracing; without run-time type checks, as users run it."""
-    xs, ys, reset, weight = (None if of is None else np.ones(*of) for of in given.values())
+def test_streams_of_any_shape_and_dtype_are_taken_or_refused_in_one_line(given, kind, name, batch_size):
+    """By `sequence_gradient`, `run` and `step`. Nothing but tracing; without run-time type checks, as users run it."""
+    streams = [None if of is None else np.ones(*of) for of in given.values()]
+    first = [None if a is None else a[0] if a.ndim and len(a) else a for a in streams]
     estimator, every = ESTIMATORS[name].make(kind), ESTIMATORS[name].every
+    learner = rtrl.Learner(squared, estimator, optax.sgd(0.1), update_every=every)
 
     def gradient(model, xs, ys, reset, weight):
         return rtrl.sequence_gradient(estimator, model, squared, xs, ys, reset=reset, weight=weight, update_every=every)
 
+    def run(model, xs, ys, reset, weight):
+        return learner.run(learner.init(model, batch_size=batch_size), xs, ys, reset=reset, weight=weight)
+
+    def step(model, x, y, reset, weight):
+        return learner.step(learner.init(model, batch_size=batch_size), x, y, reset=reset, weight=weight)
+
     with unchecked():
-        assert is_taken_or_refused(gradient, template(kind), xs, ys, reset, weight)
+        assert is_taken_or_refused(gradient, template(kind), *streams)
+        assert is_taken_or_refused(run, template(kind), *streams)
+        assert is_taken_or_refused(step, template(kind), *first)
 
 
 def is_taken_or_refused(function, *arguments):

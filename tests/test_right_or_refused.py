@@ -41,7 +41,7 @@ def loop(model, xs, ys, resets=()):
     model = model() if isinstance(model, eqx.nn.Shared) else model
     h, total = model.cell.initial_state(), 0.0
     for t, y in enumerate(ys):
-        x = None if xs is None else xs[t]
+        x = jax.tree.map(lambda a, t=t: a[t], xs)
         h = model.cell(model.cell.initial_state() if t in resets else h, x)
         total = total + squared(model.readout(model.cell.output(h, x)), y)
     return total
@@ -236,6 +236,22 @@ def ode():
     return rtrl.ODECell(field, 0.1 * jnp.arange(1.0, N + 1), time_step=0.3, substeps=2, example_args=jnp.zeros(M))
 
 
+def sde():
+    drift, diffusion = (Field(jax.random.normal(key, (N, N)), jnp.ones(N)) for key in jax.random.split(KEY))
+    return rtrl.SDECell(drift, diffusion, 0.1 * jnp.ones(N), time_step=0.3, substeps=2, example_args=jnp.zeros(M))
+
+
+def observer():
+    return rtrl.ObserverCell(ode(), eqx.nn.Linear(N, 2, key=KEY), 0.1 * jnp.ones((N, 2)))
+
+
+def inputs_of(cell, xs):
+    """A stream for a cell, with the noise or the observations that it takes beside."""
+    if isinstance(cell, rtrl.SDECell):
+        return cell.increments(KEY, len(xs)), xs
+    return (jax.random.normal(KEY, (len(xs), 2)), xs) if isinstance(cell, rtrl.ObserverCell) else xs
+
+
 LIBRARY = {
     "elman": (lambda: rtrl.ElmanCell(M, N, key=KEY), EXACT_DENSE[:2]),
     "ctrnn": (lambda: rtrl.CTRNNCell(M, N, key=KEY), EXACT_DENSE[:2]),
@@ -245,6 +261,8 @@ LIBRARY = {
     "rtu": (lambda: rtrl.RTUCell(M, N, key=KEY), [rtrl.RTRL()]),
     "elstm": (lambda: rtrl.ELSTMCell(M, N, key=KEY), [rtrl.RTRL(), rtrl.TBPTT(STEPS)]),
     "ode": (ode, [rtrl.RTRL()]),
+    "sde": (sde, [rtrl.RTRL()]),
+    "observer": (observer, [rtrl.RTRL()]),
     "stack": (lambda: rtrl.StackedCell([rtrl.ELSTMCell(M, 3, key=KEY), rtrl.ElmanCell(3, 2, key=KEY)]), [rtrl.RTRL()]),
 }
 
@@ -272,6 +290,7 @@ def frozen_one_by_one(model):
 def test_with_any_leaf_frozen_the_others_have_the_gradient_of_a_plain_loop(name):
     make, estimators = LIBRARY[name]
     model, (xs, ys) = with_readout(make()), stream(2)
+    xs = inputs_of(model.cell, xs)
     everything = loop_gradient(model, xs, ys)
     for frozen, without in frozen_one_by_one(model):
         for estimator in estimators:

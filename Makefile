@@ -42,7 +42,7 @@ env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
 figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 25 minutes
 
 test: $(ENV) ## unit tests, then every notebook against its reference outputs; 45 minutes
-	$(PYTHON) -m pytest -n $(CORES) tests
+	$(PYTHON) -m pytest -n $(CORES) --dist loadfile tests
 	$(PYTHON) -m pytest --nbval --nbval-current-env -n $(CORES) --dist loadfile notebooks
 
 lint: $(ENV) ## formatting, style and types; 1 minute

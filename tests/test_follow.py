@@ -464,7 +464,7 @@ def others():
         "float64[1, 6, 6] at .model.cell.weight_hh, got float64[1, 5, 5]": (learner, learner.init(wider), stream),
         "no such leaf at .optimizer[0].count, got int32[]": (momentum, momentum.init(make_model("elman")), stream),
         "float32[1, 5, 5] at .model.cell.weight_hh, got float64[1, 5, 5]": (learner, single, stream),
-        "int32[] at .optimizer.mini_step, got no such leaf": batch,
+        "float64[2, 5] at .stream.cell, got float64[5]": batch,
     }
 
 

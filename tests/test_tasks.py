@@ -205,7 +205,7 @@ def test_a_drifting_teacher_answers_as_whom_it_is_then_and_its_noise_is_the_floo
     def follow(leaves, h, x):
         model = eqx.combine(jax.tree.unflatten(structure, leaves), teachers[0])
         h = model.cell(h, x)
-        return h, model.predict(h)
+        return h, model.predict(h, x)
 
     for t in range(steps):
         leaves = [a + float(ramp[t]) * (b - a) for a, b in zip(*parameters, strict=True)]

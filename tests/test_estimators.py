@@ -1,5 +1,7 @@
 """Approximate estimators, each tested for what it claims, against plain NumPy recursions and exact gradients."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -213,6 +215,7 @@ def test_a_saved_learner_with_random_signs_goes_on_as_if_nothing_happened(tmp_pa
         np.testing.assert_array_equal(one, other)
 
 
+@functools.cache
 def refusals():
     key, gru, user = jax.random.key(0), large("gru"), make_model("user")
     start = lambda estimator, model, **key: lambda: estimator.init(model.cell, model.cell.initial_state(), **key)  # noqa: E731

@@ -507,6 +507,7 @@ class Many(rtrl.AbstractCell):
         return {f"leaf {i}": jnp.zeros(1) for i in range(200)}
 
 
+@functools.cache
 def bad_calls():
     model, (xs, ys) = with_readout(rtrl.GRUCell(M, N, key=KEY)), stream(2)
     learner = rtrl.Learner(squared, rtrl.RTRL(), optax.sgd(0.1))

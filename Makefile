@@ -39,9 +39,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
 env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
-figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 25 minutes
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 25 to 65 minutes
 
-test: $(ENV) ## unit tests, then every notebook against its reference outputs; 45 minutes
+test: $(ENV) ## unit tests, then every notebook against its reference outputs; 60 to 90 minutes
 	$(PYTHON) -m pytest -n $(CORES) --dist loadfile tests
 	$(PYTHON) -m pytest --nbval --nbval-current-env -n $(CORES) --dist loadfile notebooks
 
@@ -59,7 +59,7 @@ extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measur
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
-freeze: figures ## execute what is stale and store the outputs in notebooks/; 25 minutes
+freeze: figures ## execute what is stale and store the outputs in notebooks/; 25 to 65 minutes
 	@$(PYTHON) -m rtrl.artifact.freeze
 
 paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from oracles import is_frozen
 
 import rtrl
 
@@ -227,10 +228,6 @@ def template(kind, dtype="float64"):
         )
 
     return jax.tree.map(lambda leaf: cast(leaf) if eqx.is_inexact_array(leaf) else leaf, model)
-
-
-def is_frozen(node):
-    return isinstance(node, rtrl.Frozen)
 
 
 def halves(model):

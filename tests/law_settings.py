@@ -1,4 +1,4 @@
-"""How many examples the tests of the laws try, and how they are compiled."""
+"""How many examples the tests of the laws try."""
 
 import os
 

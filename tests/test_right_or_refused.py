@@ -16,7 +16,7 @@ import optax
 import pandas
 import pytest
 from cells import ComplexCell
-from oracles import assert_same_leaves
+from oracles import assert_same_leaves, is_frozen
 
 import rtrl
 
@@ -45,10 +45,6 @@ def loop(model, xs, ys, resets=()):
         h = model.cell(model.cell.initial_state() if t in resets else h, x)
         total = total + squared(model.readout(model.cell.output(h, x)), y)
     return total
-
-
-def is_frozen(node):
-    return isinstance(node, rtrl.Frozen)
 
 
 def loop_gradient(model, xs, ys, resets=()):

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from rtrl._learner_state import LearnerState, StepOutput
 from rtrl.estimators import Shared
+from rtrl.gradient import over_windows
 
 
 def stream_axes(owned: PyTree) -> PyTree[int | None]:
@@ -34,17 +35,17 @@ def over_batch(losses: Float[Array, "time *batch"], weight: Any, batch_size: int
     return losses.mean(axis=1) if weight is None else losses.sum(axis=1) / jnp.maximum((weight != 0).sum(axis=1), 1)
 
 
-def scan(step: Callable, state: LearnerState, given: PyTree) -> tuple[LearnerState, StepOutput]:
-    """`step` over the leading axis of windows; outputs have one time axis."""
-    if len(jax.tree.leaves(given)[0]) == 1:
-        return step(state, jax.tree.map(lambda a: a[0], given))
+def scan(step: Callable, state: LearnerState, given: PyTree, k: int) -> tuple[LearnerState, StepOutput]:
+    """`step` over windows of k steps; outputs have one time axis."""
+    if len(jax.tree.leaves(given)[0]) == k:
+        return step(state, given)
     arrays, static = eqx.partition(state, eqx.is_array)
 
     def body(arrays: PyTree, given: PyTree) -> tuple[PyTree, StepOutput]:
         state, output = step(eqx.combine(arrays, static), given)
         return eqx.filter(state, eqx.is_array), output
 
-    arrays, outputs = jax.lax.scan(body, arrays, given)
+    arrays, outputs = over_windows(body, arrays, given, k)
     return eqx.combine(arrays, static), jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs)
 
 

@@ -179,21 +179,21 @@ def sequence_gradient(
         return (stream, jax.tree.map(jnp.add, total, now.gradient)), now.loss.sum()
 
     carry = stream, jax.tree.map(jnp.zeros_like, trained(model))
-    windows, rest = in_windows((xs, ys, reset, weight, keys), k)
-    values = []
-    if windows is not None:
-        carry, value = jax.lax.scan(window, carry, windows)
+    given, windowed, values = (xs, ys, reset, weight, keys), steps // k * k, []
+    if windowed:
+        carry, value = over_windows(window, carry, jax.tree.map(lambda a: a[:windowed], given), k)
         values.append(value.sum())
-    if rest is not None:
-        carry, value = window(carry, rest)
+    if windowed < steps:
+        carry, value = window(carry, jax.tree.map(lambda a: a[windowed:], given))
         values.append(value)
     return jnp.stack(values).sum(), carry[1]
 
 
-def in_windows(streams: PyTree, k: int) -> tuple[PyTree | None, PyTree | None]:
-    """Whole windows of k steps, (windows, k, …), and the steps that are left; `None` where there are none."""
-    steps = len(jax.tree.leaves(streams)[0])
-    count = steps // k
-    whole = jax.tree.map(lambda a: a[: count * k].reshape(count, k, *a.shape[1:]), streams)
-    rest = jax.tree.map(lambda a: a[count * k :], streams)
-    return whole if count else None, rest if steps % k else None
+def over_windows(function: Callable, carry: PyTree, given: PyTree, k: int) -> tuple[PyTree, PyTree]:
+    """`jax.lax.scan` over windows of k steps; `given` has the time axis that it came with, for whole windows.
+
+    Windows of one step get their axis inside the scan: XLA would copy the whole stream to add it outside.
+    """
+    if k == 1:
+        return jax.lax.scan(lambda c, now: function(c, jax.tree.map(lambda a: a[None], now)), carry, given)
+    return jax.lax.scan(function, carry, jax.tree.map(lambda a: a.reshape(-1, k, *a.shape[1:]), given))

@@ -27,7 +27,6 @@ from rtrl.gradient import (
     Loss,
     StepGradient,
     StreamState,
-    in_windows,
     loss_gradient,
     over_steps,
     start,
@@ -195,14 +194,13 @@ class Learner(eqx.Module):
             begins = largest(state.window.filled.value) == 0
             go = functools.partial(self._steps, given=given)
             return branch(begins, functools.partial(go, lead=0), functools.partial(go, lead=steps), state)
-        ones = jax.tree.map(lambda a: a[:, None], given)
-        before = jax.tree.map(lambda a: a[:lead], ones)
-        windows, rest = in_windows(jax.tree.map(lambda a: a[lead:], given), k) if lead < steps else (None, None)
-        rest = None if rest is None else jax.tree.map(lambda a: a[:, None], rest)
+        closed = lead + (steps - lead) // k * k
+        parts = (self._single, 0, lead, 1), (self._window, lead, closed, k), (self._single, closed, steps, 1)
         collected = []
-        for step, these in ((self._single, before if lead else None), (self._window, windows), (self._single, rest)):
-            if these is not None:
-                state, outputs = scan(step, state, these)
+        for step, begin, end, window in parts:
+            if begin < end:
+                these = jax.tree.map(lambda a, begin=begin, end=end: a[begin:end], given)
+                state, outputs = scan(step, state, these, window)
                 collected.append(outputs)
         return state, collected[0] if len(collected) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *collected)
 

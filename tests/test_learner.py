@@ -294,6 +294,23 @@ def test_memory_stays_flat_over_a_million_steps():
     assert resident[-1] - resident[3] < 50_000  # kilobytes
 
 
+def test_the_working_memory_of_a_compiled_run_does_not_grow_with_the_stream():
+    """XLA's own account of its temporary buffers; a whole sequence's may keep its losses, 8 bytes a step."""
+    model, loss = make_model("gru"), weighted_loss
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.sgd(0.1))
+    state = learner.init(model)
+    programs = {
+        0: lambda xs, ys: learner.run(state, xs, ys)[0].stream.memory,
+        8: lambda xs, ys: rtrl.sequence_gradient(rtrl.RTRL(), model, loss, xs, ys),
+    }
+    for per_step, program in programs.items():
+        short, long = (
+            jax.jit(program).lower(*make_stream(steps)).compile().memory_analysis().temp_size_in_bytes
+            for steps in (1_000, 10_000)
+        )
+        assert long <= short + 9_000 * per_step
+
+
 class Nameless(rtrl.AbstractCell):
     def __call__(self, state, x):
         return state + x

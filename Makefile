@@ -13,6 +13,14 @@ export OMP_NUM_THREADS ?= 1
 export JUPYTER_PLATFORM_DIRS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
+# Programs that XLA has compiled, for all that follows: `make XLA_CACHE= …` does without. A size makes writing safe.
+XLA_CACHE ?= $(CURDIR)/build/xla
+ifneq (,$(XLA_CACHE))
+export JAX_COMPILATION_CACHE_DIR ?= $(XLA_CACHE)
+export JAX_COMPILATION_CACHE_MAX_SIZE ?= 4294967296
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+endif
+
 # The active conda environment if it is the one of environment.yml, else a .venv.
 ifeq (rtrl,$(CONDA_DEFAULT_ENV))
 PYTHON := $(CONDA_PREFIX)/bin/python
@@ -23,7 +31,7 @@ ENV := .venv/.complete
 endif
 
 NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
-SOURCES := $(shell find rtrl -name '*.py') requirements.lock notebooks/tiers.toml
+SOURCES := $(shell find rtrl artifact -name '*.py') requirements.lock notebooks/tiers.toml
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
 
@@ -60,7 +68,7 @@ lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
 freeze: figures ## execute what is stale and store the outputs in notebooks/; 25 to 65 minutes
-	@$(PYTHON) -m rtrl.artifact.freeze
+	@$(PYTHON) -m artifact.freeze
 
 paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute
 ifeq (,$(TEX))
@@ -72,7 +80,7 @@ else
 endif
 
 status: $(ENV) ## which figure came from which inputs, and what is stale; 3 seconds
-	@$(PYTHON) -m rtrl.artifact.status
+	@$(PYTHON) -m artifact.status
 
 clean: ## remove build/; the environment and the committed outputs stay
 	rm -rf build
@@ -81,21 +89,21 @@ clean: ## remove build/; the environment and the committed outputs stay
 .SECONDEXPANSION:
 define TIER
 build/$(1)/%.ipynb: notebooks/%.ipynb $$(SOURCES) $(2) | $$(ENV)
-	@$$(PYTHON) -m rtrl.artifact.execute $$* --tier $(1)
+	@$$(PYTHON) -m artifact.execute $$* --tier $(1)
 endef
 $(eval $(call TIER,smoke,$$$$(wildcard data/measured/$$$$*_*)))
 $(eval $(call TIER,paper,$$$$(wildcard data/measured/$$$$*_*)))
 $(eval $(call TIER,extended))
 
 # The ledger reads the claims of all other notebooks.
-LEDGER := 11_claims
+LEDGER := 20_claims
 $(foreach tier,smoke paper,$(eval build/$(tier)/$(LEDGER).ipynb: $(patsubst %,build/$(tier)/%.ipynb,$(filter-out $(LEDGER),$(NOTEBOOKS)))))
 
 # What each executed notebook published, so that a missing or altered output runs its notebook again.
 -include $(NOTEBOOKS:%=build/paper/%.mk)
 
 paper/generated/numbers.tex: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/paper.tex
-	@$(PYTHON) -m rtrl.artifact.collect
+	@$(PYTHON) -m artifact.collect
 
 .venv/.complete: requirements.lock
 	@test -w . || { echo "error: cannot write into $(CURDIR); give yourself the right to, or clone into a folder of your own" >&2; exit 1; }

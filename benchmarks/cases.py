@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 import rtrl
-from rtrl.artifact import timed
+from artifact.notebook import timed
 from rtrl.cells import recurrent_parameters
 from rtrl.learner import _run as run_whole_windows
 

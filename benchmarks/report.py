@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from cases import APPROXIMATE
 
-from rtrl.artifact import provenance
-from rtrl.artifact.measured import keep_tables
-from rtrl.artifact.paths import MEASURED
+from artifact import provenance
+from artifact.measured import keep_tables
+from artifact.paths import MEASURED
 
-NOTEBOOKS = {"03_cost": False, "07_neural_ode": True}
+NOTEBOOKS = {"03_cost": False, "08_neural_ode": True}
 """Which show the tables, which therefore bear their names; of continuous cells or not."""
 
 SHOWN = ["case", "us", "iqr_us", "floor_us", "over_floor", "textbook_over", "peer_over", "over_immediate", "over_hand"]
@@ -67,7 +67,7 @@ def _keep(rows: pd.DataFrame, study: str) -> Path:
             device=jax.devices()[0].device_kind,
             threads="XLA's own choice: the Makefile's one-thread XLA_FLAGS and OMP_NUM_THREADS are unset",
             peers={name: version(name) for name in ("braintrace",) if find_spec(name)},
-            inputs=provenance.software(),
+            inputs=provenance.package(),
         )
     return Path(MEASURED, path.name)
 

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 TINY = """
-from rtrl.artifact import Publication
+from artifact.publication import Publication
 import matplotlib.pyplot as plt, pandas as pd
 publication = Publication("{name}", tier=tier, seed=0)
 data = pd.DataFrame({{"x": [0, 1], "y": [0, slope]}})
@@ -35,11 +35,12 @@ def one_line(completed, *words):
 
 
 class Checkout:
-    """A folder with rtrl/, a Makefile and notebooks; `make` and `python` run in it with this test's Python."""
+    """A folder with both packages, a Makefile and notebooks; `make` and `python` run in it with this test's Python."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        shutil.copytree(SOURCE / "rtrl", folder / "rtrl", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in ("rtrl", "artifact"):
+            shutil.copytree(SOURCE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("Makefile", "requirements.lock", "pyproject.toml"):
             shutil.copy(SOURCE / name, folder)
         for name in ("notebooks", "paper", "data/measured"):

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import rtrl
-from rtrl.artifact.comparison import STAGE, begin, best, prequential, train, tunable, tune, tune_and_train
+from artifact.comparison import STAGE, begin, best, prequential, train, tunable, tune, tune_and_train
 
 RATES = np.array([1e-3, 1e-2])
 LEARNER = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), rtrl.RTRL(), tunable(optax.adam))
@@ -45,23 +45,15 @@ def test_each_network_trains_as_if_alone_with_a_falling_rate():
     assert losses[:, -STAGE:].mean() < losses[:, :STAGE].mean()
 
 
-def test_a_short_stream_starts_again_from_rest():
-    keys, (xs, ys) = jax.random.split(jax.random.key(0), 2), stream(2, 50)
-    _, losses = train(LEARNER, model_of, keys, RATES, (xs, ys), 150)
-    fall = np.repeat(0.5 + 0.5 * np.cos(np.pi * np.arange(3) / 3), 50)
+def test_a_short_stream_starts_again_from_rest_in_the_middle_of_a_stage_and_the_last_stage_is_cut():
+    steps, points = STAGE + 70, 150
+    keys, (xs, ys) = jax.random.split(jax.random.key(0), 2), stream(2, points)
+    _, losses = train(LEARNER, model_of, keys, RATES, (xs, ys), steps)
+    assert losses.shape == (2, steps)
+    fall = np.repeat([1.0, 0.5 + 0.5 * np.cos(np.pi * STAGE / steps)], (STAGE, 70))
+    again = np.tile(xs, (1, 4, 1))[:, :steps]
     for i, rate in enumerate(RATES):
-        expected = alone(keys[i], np.tile(xs[i], (3, 1)), np.tile(ys[i], (3, 1)), rate * fall, rest_at=(50, 100))
-        np.testing.assert_allclose(losses[i], expected, rtol=1e-7)
-
-
-def test_the_last_stage_ends_where_training_does():
-    keys, (xs, ys) = jax.random.split(jax.random.key(0), 2), stream(2, 50)
-    _, losses = train(LEARNER, model_of, keys, RATES, (xs, ys), 70)
-    assert losses.shape == (2, 70)
-    fall = np.repeat([1.0, 0.5 + 0.5 * np.cos(np.pi * 50 / 70)], (50, 20))
-    again = np.concatenate([xs, xs[:, :20]], axis=1)
-    for i, rate in enumerate(RATES):
-        expected = alone(keys[i], again[i], np.cos(again[i]), rate * fall, rest_at=(50,))
+        expected = alone(keys[i], again[i], np.cos(again[i]), rate * fall, rest_at=(150, 300, 450))
         np.testing.assert_allclose(losses[i], expected, rtol=1e-7)
 
 

@@ -17,8 +17,7 @@ from cells import make_model, make_stream, weighted_loss
 from checkout import one_line
 
 import rtrl
-from rtrl.artifact.paths import ROOT
-from rtrl.data import (
+from artifact.data import (
     DataError,
     _finance,
     _health,
@@ -39,6 +38,7 @@ from rtrl.data import (
     vix,
     wti,
 )
+from artifact.paths import ROOT
 
 DATASHEET = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
 SERIES = {loader.__name__: loader for loader in (laser, sunspots, el_nino, sp500, nasdaq, vix, wti)}
@@ -247,7 +247,7 @@ def test_a_missing_or_changed_series_is_refused(name, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_datasheet_has_every_record(name):
-    (row,) = [line for line in DATASHEET.splitlines() if f"`rtrl.data.{call(name)}`" in line]
+    (row,) = [line for line in DATASHEET.splitlines() if f"`artifact.data.{call(name)}`" in line]
     _, record = ALL[name]()
     assert record.name == name
     assert record.rate in row
@@ -360,8 +360,8 @@ def test_a_sound_series_passes_with_gaps_in_its_stamps():
 
 
 READER = """
-from rtrl.artifact import Publication
-from rtrl.data import king_james
+from artifact.notebook import Publication
+from artifact.data import king_james
 publication = Publication("{name}", tier=tier, seed=0)
 publication.number("slope", f"{{slope:.1f}}")
 king_james()

@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rtrl.artifact import Evidence
-from rtrl.artifact.claims import Claim
-from rtrl.artifact.errors import ArtifactError
-from rtrl.artifact.flops import flops
-from rtrl.artifact.ledger import ledger
+from artifact.claims import Claim
+from artifact.errors import ArtifactError
+from artifact.flops import flops
+from artifact.ledger import ledger
+from artifact.notebook import Evidence
 
 
 @pytest.fixture
 def claims(tmp_path, monkeypatch):
     """A folder of results with two published claims; returns a function that alters one and saves."""
-    monkeypatch.setattr("rtrl.artifact.ledger.tier_root", lambda tier: tmp_path)
+    monkeypatch.setattr("artifact.ledger.tier_root", lambda tier: tmp_path)
     (tmp_path / "data/results").mkdir(parents=True)
     evidence = Evidence("here", 0.5, (0.4, 0.6), "ratio", "below", 1.0)
     records = [

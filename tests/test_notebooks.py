@@ -1,6 +1,8 @@
 """The committed notebooks are clean, and re-runs are compared with them as tagged."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 
@@ -8,9 +10,9 @@ import nbformat
 import pytest
 from checkout import KERNEL
 
-from rtrl.artifact import parameters
-from rtrl.artifact.freeze import clean
-from rtrl.artifact.paths import NOTEBOOKS, ROOT, notebooks
+from artifact import parameters
+from artifact.freeze import clean
+from artifact.paths import NOTEBOOKS, ROOT, notebooks
 
 
 @pytest.mark.parametrize("name", notebooks())
@@ -32,38 +34,38 @@ def test_every_tier_changes_parameters_that_the_notebook_has(name, tier):
     assert resolved["tier"] == tier
 
 
-def rerun(folder, printed, stored, tags):
-    """nbval's result for one cell that prints `printed` where `stored` is the reference."""
-    output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
-    cell = nbformat.v4.new_code_cell(f"print({printed!r})", outputs=[output], execution_count=1)
-    cell.metadata["tags"] = tags
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=KERNEL), folder / "01_cell.ipynb")
-    (folder / "conftest.py").write_text((ROOT / NOTEBOOKS / "conftest.py").read_text())
-    options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
-    command = [sys.executable, "-m", "pytest", *options, str(folder)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+CASES = [
+    ("loss 1.04 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], True),
+    ("loss 1.06 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], False),
+    ("loss 1.04 after 3 steps", "loss 1.00 after 3 steps", [], False),
+    ("cost 1.00 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], False),
+    ("saved 0.001", "saved -0.002", ["rtol=0.05", "atol=0.01"], True),
+    ("saved 0.001", "saved -0.002", ["rtol=0.05"], False),
+    ("saved 1.0 2.0", "saved 1.0", ["rtol=0.05"], False),
+    ("TBPTT(51) 1.00", "TBPTT(50) 1.00", ["rtol=0.05"], False),
+    ("4,143,069 bytes", "4,143,068 bytes", ["rtol=0.05"], False),
+    ("-0.98", "0.98", ["rtol=0.05"], False),
+    ("saved nan", "saved 1.0", ["rtol=0.05"], False),
+    ("a   1.01  b", "a 1.00   b", ["rtol=0.05"], True),
+    ("1.01e-3", "1.00e-3", ["rtol=0.05"], True),
+    ("1.00e-4", "1.00e-3", ["rtol=0.05"], False),
+]
+"""What a cell prints, what is stored, its tags, and whether that passes."""
 
 
-@pytest.mark.parametrize(
-    ("printed", "stored", "tags", "passes"),
-    [
-        ("loss 1.04 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], True),
-        ("loss 1.06 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], False),
-        ("loss 1.04 after 3 steps", "loss 1.00 after 3 steps", [], False),
-        ("cost 1.00 after 3 steps", "loss 1.00 after 3 steps", ["rtol=0.05"], False),
-        ("saved 0.001", "saved -0.002", ["rtol=0.05", "atol=0.01"], True),
-        ("saved 0.001", "saved -0.002", ["rtol=0.05"], False),
-        ("saved 1.0 2.0", "saved 1.0", ["rtol=0.05"], False),
-        ("TBPTT(51) 1.00", "TBPTT(50) 1.00", ["rtol=0.05"], False),
-        ("4,143,069 bytes", "4,143,068 bytes", ["rtol=0.05"], False),
-        ("-0.98", "0.98", ["rtol=0.05"], False),
-        ("saved nan", "saved 1.0", ["rtol=0.05"], False),
-        ("a   1.01  b", "a 1.00   b", ["rtol=0.05"], True),
-        ("1.01e-3", "1.00e-3", ["rtol=0.05"], True),
-        ("1.00e-4", "1.00e-3", ["rtol=0.05"], False),
-    ],
-)
-def test_reruns_agree_in_words_and_within_the_tagged_tolerance(tmp_path, printed, stored, tags, passes):
-    completed = rerun(tmp_path, printed, stored, tags)
-    assert (completed.returncode == 0) == passes, completed.stdout + completed.stderr
-    assert ("1 passed" if passes else "1 failed") in completed.stdout
+def test_reruns_agree_in_words_and_within_the_tagged_tolerance(tmp_path):
+    """One notebook with a cell for each case, run by nbval as `make test` runs it."""
+    cells = []
+    for printed, stored, tags, _ in CASES:
+        output = nbformat.v4.new_output("stream", name="stdout", text=stored + "\n")
+        made = {"outputs": [output], "execution_count": 1, "metadata": {"tags": tags}}
+        cells.append(nbformat.v4.new_code_cell(f"print({printed!r})", **made))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), tmp_path / "01_cells.ipynb")
+    shutil.copy(ROOT / NOTEBOOKS / "conftest.py", tmp_path)
+    options = ["-v", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
+    completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    results = re.findall(r"::Cell (\d+) (PASSED|FAILED)", completed.stdout)
+    assert {int(cell): result for cell, result in results} == {
+        i: "PASSED" if passes else "FAILED" for i, (*_, passes) in enumerate(CASES)
+    }, completed.stdout + completed.stderr

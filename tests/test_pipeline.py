@@ -42,7 +42,7 @@ def test_figures_are_made_once_and_again_when_missing_or_stale(checkout):
     numbers = (checkout.folder / "paper/generated/numbers.tex").read_text()
     assert r"\csname artifact@01_line_slope\endcsname{1.0}" in numbers
     assert checkout.make("-q", "figures").returncode == 0  # nothing to do
-    assert "rtrl.artifact" not in checkout.make("-n", "figures").stdout
+    assert "-m artifact" not in checkout.make("-n", "figures").stdout
 
     (checkout.folder / "figures/01_line_line.pdf").unlink()
     assert checkout.make("figures").returncode == 0
@@ -55,10 +55,14 @@ def test_figures_are_made_once_and_again_when_missing_or_stale(checkout):
     (checkout.folder / "data/measured/01_line_line.csv").unlink()
 
     assert "no" in checkout.make("status").stdout.split()
-    changed = checkout.folder / "rtrl/model.py"
-    changed.write_text(changed.read_text() + "# changed\n")
+    changed = checkout.folder / "artifact/publication.py"
+    changed.write_text(changed.read_text() + "# a comment\n")
     assert checkout.make("-q", "figures").returncode == 1
+    assert "01_line: nothing that matters has changed" in checkout.make("figures").stdout
+    assert checkout.make("-q", "figures").returncode == 0
+    changed.write_text(changed.read_text() + "A_CONSTANT = 1\n")
     assert "package" in checkout.make("status").stdout.splitlines()[-1]
+    assert "01_line: done in" in checkout.make("figures").stdout
 
 
 def test_outputs_that_a_notebook_no_longer_makes_are_removed(checkout):
@@ -154,7 +158,7 @@ def test_freeze_stores_clean_outputs_and_leaves_nothing_to_do(checkout):
     ],
 )
 def test_a_wrong_parameter_runs_nothing(checkout, arguments, words):
-    one_line(checkout.python("-m", "rtrl.artifact.execute", *arguments), *words)
+    one_line(checkout.python("-m", "artifact.execute", *arguments), *words)
     assert not checkout.files("build/**/*")
 
 
@@ -166,7 +170,7 @@ def test_an_unknown_section_of_the_tiers_runs_nothing(checkout):
 
 def test_inputs_that_change_during_the_run_publish_nothing(checkout):
     path = checkout.folder / "notebooks/01_line.ipynb"
-    path.write_text(path.read_text().replace("print(", "open('../rtrl/new.py', 'w').close(); print("))
+    path.write_text(path.read_text().replace("print(", "open('../artifact/claims.py', 'a').write('NEW = 1'); print("))
     one_line(checkout.make("figures"), "package changed meanwhile; run it again")
     assert not published(checkout)
     assert not checkout.files("build/paper/*.ipynb")
@@ -195,7 +199,7 @@ def test_an_unknown_parameter_of_a_tier_runs_nothing(checkout):
 
 
 def test_own_parameters_stay_away_from_the_papers_figures(checkout):
-    completed = checkout.python("-m", "rtrl.artifact.execute", "01_line", "-p", "slope=5.0")
+    completed = checkout.python("-m", "artifact.execute", "01_line", "-p", "slope=5.0")
     assert completed.returncode == 0, completed.stderr
     assert not published(checkout)
     assert "build/custom/figures/01_line_line.png" in checkout.files("build/custom/**/*")
@@ -241,7 +245,7 @@ def test_an_active_conda_environment_is_used_and_no_venv_made(checkout):
     calls = (checkout.folder / "calls").read_text()
     assert "pip install" in calls
     assert "-r requirements.lock" in calls
-    assert "-m rtrl.artifact.status" in calls
+    assert "-m artifact.status" in calls
     assert not (checkout.folder / ".venv").exists()
 
 

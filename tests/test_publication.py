@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from rtrl.artifact import Claim, Evidence, Publication, bootstrap_interval, mean_interval, over_time, provenance, status
-from rtrl.artifact.paths import ROOT
+from artifact import provenance, status
+from artifact.notebook import Claim, Evidence, Publication, bootstrap_interval, mean_interval, over_time
+from artifact.paths import ROOT
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_second_run_makes_the_same_bytes(tmp_path):
     """The same machine and lock: every figure of a real notebook, twice, byte for byte."""
 
     def run(output: Path) -> dict[str, str]:
-        script = "import json, sys; from rtrl.artifact import execute, parameters; from pathlib import Path; " + (
+        script = "import json, sys; from artifact import execute, parameters; from pathlib import Path; " + (
             "overrides = parameters.of_tier('01_exactness', 'smoke'); "
             "execute.run_papermill('01_exactness', Path(sys.argv[1]) / 'run.ipynb', Path(sys.argv[1]), overrides)"
         )

@@ -2,7 +2,7 @@
 
 import re
 
-from rtrl.artifact.paths import ROOT
+from artifact.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rtrl.data import Vocabulary
+from artifact.data import Vocabulary
 
 
 def decode(numbers, which, known=b""):

@@ -1,0 +1,1 @@
+"""What only the artifact uses: data, statistics, the ledger, and what runs and checks the notebooks."""

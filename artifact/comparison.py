@@ -1,0 +1,181 @@
+"""The same networks on the same streams, trained side by side by one method after another."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree, Shaped
+
+from rtrl._learner_state import LearnerState, set_hyperparameters
+from rtrl._types import State
+from rtrl.gradient import Loss
+from rtrl.learner import Learner
+from rtrl.model import Model
+
+STAGE = 500
+"""Steps between changes of the learning rate."""
+
+ModelOf = Callable[[PRNGKeyArray], Model]
+Rates = Float[np.ndarray, " networks"]
+Stream = tuple[PyTree[Shaped[np.ndarray | Array, "networks ..."]], PyTree[Shaped[np.ndarray | Array, "networks ..."]]]
+
+
+def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
+    """An optax optimizer behind a gradient clipped to norm 1, with a learning rate that can be set from outside."""
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optimizer)(learning_rate=0.0))
+
+
+def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> LearnerState:
+    """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis."""
+    return _started(learner, *_fresh(model_of, keys))
+
+
+@eqx.filter_jit
+def _fresh(model_of: ModelOf, keys: Key[Array, " networks"]) -> tuple[Model, Key[Array, " networks"]]:
+    """The networks, and keys for estimators that are random; compiled once for all learners."""
+    model_keys, signs_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    return eqx.filter_vmap(model_of)(model_keys), signs_keys
+
+
+@eqx.filter_jit
+def _started(learner: Learner, models: Model, keys: Key[Array, " networks"]) -> LearnerState:
+    return eqx.filter_vmap(lambda model, key: learner.init(model, key=key))(models, keys)
+
+
+@eqx.filter_jit
+def stage(
+    learner: Learner,
+    states: LearnerState,
+    rates: Float[Array | np.ndarray, " networks"],
+    xs: PyTree,
+    ys: PyTree,
+    reset: Bool[Array | np.ndarray, "networks steps"] | None = None,
+) -> tuple[LearnerState, Float[Array, "networks steps"]]:
+    """`learner.run` for every network on its own stream, at its own learning rate: the states and losses after it.
+
+    Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one. Before a step with
+    `reset` a network's stream begins anew.
+    """
+    states = set_hyperparameters(states, learning_rate=rates)
+    states, outputs = eqx.filter_vmap(lambda s, xs, ys, r: learner.run(s, xs, ys, reset=r))(states, xs, ys, reset)
+    return states, outputs.loss
+
+
+def passes(stream: Stream, steps: int) -> tuple[PyTree, PyTree, Bool[np.ndarray, "networks steps"]]:
+    """A stream as often as fits into so many steps, and where it begins anew: it is never glued to its own end."""
+    networks, points = jax.tree.leaves(stream)[0].shape[:2]
+    at = np.arange(steps) % points
+    xs, ys = jax.tree.map(lambda a: np.asarray(a)[:, at], stream)
+    return xs, ys, np.tile(at == 0, (networks, 1))
+
+
+def train(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Rates,
+    stream: Stream | tuple[PyTree, PyTree, Bool[np.ndarray, "networks steps"]],
+    steps: int,
+) -> tuple[LearnerState, Float[np.ndarray, "networks steps"]]:
+    r"""Fresh networks, trained for as many steps: their states, and the loss of each step.
+
+    Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps, the last one cut to what is
+    left. A stream shorter than `steps` is passed again, each time from the cell's initial state.
+    """
+    if len(stream) == 2 and jax.tree.leaves(stream)[0].shape[1] < steps:
+        stream = passes(stream, steps)
+    states, losses = begin(learner, model_of, keys), []
+    for done in range(0, steps, STAGE):
+        falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
+        part = jax.tree.map(lambda a, done=done: a[:, done : min(done + STAGE, steps)], stream)
+        states, loss = stage(learner, states, falling, *part)
+        losses.append(np.asarray(loss))
+    return states, np.concatenate(losses, axis=1)
+
+
+def held_out_loss(loss: Loss, states: LearnerState, stream: Stream) -> Float[Array, " networks"]:
+    """The mean loss of networks that do not learn any more, on streams that go on from where training ended."""
+    return _frozen_loss(loss, states.model, states.stream.cell, *stream)
+
+
+@eqx.filter_jit
+def _frozen_loss(loss: Loss, models: Model, states: State, xs: PyTree, ys: PyTree) -> Float[Array, " networks"]:
+    def one(model: Model, state: State, xs: PyTree, ys: PyTree) -> Array:
+        return jax.vmap(loss)(model.predictions(xs, state), ys).mean()
+
+    return eqx.filter_vmap(one)(models, states, xs, ys)
+
+
+def best(rates: Float[np.ndarray, " tried"], losses: Float[np.ndarray | Array, "runs ..."]) -> float:
+    """The rate with the lowest mean loss over its runs; a rate at which a loss was not finite counts as the worst.
+
+    There are as many runs for each rate, those of the first rate first.
+    """
+    means = np.reshape(losses, (len(rates), -1)).mean(axis=1)
+    return float(rates[np.where(np.isfinite(means), means, np.inf).argmin()])
+
+
+def tune(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Float[np.ndarray, " tried"],
+    stream: Stream,
+    steps: int,
+) -> float:
+    """The one of `rates` with the lowest loss held out, each tried on the same networks.
+
+    Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last.
+    """
+    pick, four_fifths = np.tile(np.arange(len(keys)), len(rates)), jax.tree.leaves(stream)[0].shape[1] * 4 // 5
+    first = jax.tree.map(lambda a: a[pick, :four_fifths], stream)
+    last = jax.tree.map(lambda a: a[pick, four_fifths:], stream)
+    states, _ = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), first, steps)
+    return best(rates, held_out_loss(learner.loss, states, last))
+
+
+def tune_and_train(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Float[np.ndarray, " tried"],
+    tuning: Stream,
+    stream: Stream,
+) -> tuple[LearnerState, float]:
+    """Fresh networks that have seen their stream once, and the one of `rates` that was best on the tuning streams.
+
+    Tuning is as long as four fifths of a stream, and shares the networks among the rates: as many train then as
+    later. Raises `ValueError` if there are fewer networks than rates.
+    """
+    few, steps = len(keys) // len(rates), jax.tree.leaves(stream)[0].shape[1]
+    if not few:
+        raise ValueError(f"keys: expected at least one for each of the {len(rates)} rates, got {len(keys)}")
+    rate = tune(learner, model_of, keys[:few], rates, jax.tree.map(lambda a: a[:few], tuning), steps * 4 // 5)
+    return train(learner, model_of, keys, np.full(len(keys), rate, rates.dtype), stream, steps)[0], rate
+
+
+def prequential(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " networks"],
+    rates: Float[np.ndarray, " tried"],
+    tuning: tuple[PyTree, PyTree],
+    stream: Stream,
+) -> tuple[LearnerState, Float[np.ndarray, "networks steps"], float]:
+    """Networks that learn at a constant rate and never stop: their states, the loss before each update, the rate.
+
+    The rate is the `best` one over the whole of the tuning streams, on which the first of the networks are tried.
+    Raises `ValueError` if there are more tuning streams than networks.
+    """
+    few = jax.tree.leaves(tuning)[0].shape[0]
+    if few > len(keys):
+        raise ValueError(f"keys: expected at least one for each of the {few} tuning streams, got {len(keys)}")
+    pick = np.tile(np.arange(few), len(rates))
+    states = begin(learner, model_of, keys[pick])
+    _, tried = stage(learner, states, np.repeat(rates, few), *jax.tree.map(lambda a: a[pick], tuning))
+    rate = best(rates, tried)
+    states, losses = stage(learner, begin(learner, model_of, keys), np.full(len(keys), rate, rates.dtype), *stream)
+    return states, np.asarray(losses), rate

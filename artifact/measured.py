@@ -1,0 +1,64 @@
+"""Results of long studies, kept with what they were measured from, where and when."""
+
+import datetime
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifact.paths import MEASURED, RESULTS, ROOT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def keep(notebook: str, source: Path, parameters: Mapping, inputs: Mapping) -> None:
+    """Keeps a notebook's result tables in data/measured/."""
+    tables = sorted((source / RESULTS).glob(f"{notebook}_*.csv"))
+    command = f"python -m artifact.execute {notebook} --tier extended"
+    keep_tables(notebook, tables, command, parameters=dict(parameters), inputs=dict(inputs))
+
+
+def keep_tables(study: str, tables: Sequence[Path], command: str, **more: Any) -> None:
+    """Copies tables into data/measured/; their record, written last, makes them valid."""
+    folder = ROOT / MEASURED
+    folder.mkdir(parents=True, exist_ok=True)
+    _record(study).unlink(missing_ok=True)
+    for table in tables:
+        shutil.copyfile(table, folder / table.name)
+    record = {
+        "files": [table.name for table in tables],
+        "command": command,
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in ("jax", "jaxlib", "numpy", "optax", "equinox")},
+        **more,
+    }
+    new = _record(study).with_suffix(".new")
+    new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(new, _record(study))
+
+
+def read_measured(study: str, name: str) -> "tuple[pd.DataFrame, dict]":
+    """A kept table and its record; both empty if the study has never been run, or not with this table."""
+    import pandas as pd  # here, because the commands of the pipeline do not need it and should start at once
+
+    record = json.loads(_record(study).read_text(encoding="utf-8")) if _record(study).is_file() else {}
+    table = f"{study}_{name}.csv"
+    return (pd.read_csv(ROOT / MEASURED / table), record) if table in record.get("files", []) else (pd.DataFrame(), {})
+
+
+def _record(study: str) -> Path:
+    return ROOT / MEASURED / f"{study}_provenance.json"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models)} × {models[0]}" if models else platform.processor() or "processor unknown"

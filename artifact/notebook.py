@@ -1,0 +1,12 @@
+"""What a notebook uses to publish its figures, tables, numbers and claims."""
+
+from artifact.claims import Claim as Claim
+from artifact.claims import Evidence as Evidence
+from artifact.measured import read_measured as read_measured
+from artifact.publication import Publication as Publication
+from artifact.statistics import bootstrap_interval as bootstrap_interval
+from artifact.statistics import mean_interval as mean_interval
+from artifact.statistics import over_time as over_time
+from artifact.style import COLOURS as COLOURS
+from artifact.style import WIDTH as WIDTH
+from artifact.timing import timed as timed

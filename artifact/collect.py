@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 
+from artifact import times
 from artifact.errors import ArtifactError, run
 from artifact.paths import BUILD, GENERATED, PUBLISHED, RESULTS, ROOT
 
@@ -62,6 +63,7 @@ def main() -> None:
     check(published, (ROOT / "paper" / "paper.tex").read_text(encoding="utf-8"))
     (ROOT / BUILD / "manifest.json").write_text(json.dumps(manifest(), indent=1) + "\n", encoding="utf-8")
     (ROOT / GENERATED / "numbers.tex").write_text(tex(published), encoding="utf-8")
+    print("\n".join(times.lines()))
 
 
 if __name__ == "__main__":

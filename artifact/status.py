@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from artifact import provenance
+from artifact import provenance, times
 from artifact.errors import run
 from artifact.paths import FIGURES, MEASURED, ROOT, notebooks
 
@@ -51,7 +51,7 @@ def main() -> None:
         table["stale"] = table["stale"].where(table["stale"] != "", "no")
         print(table.drop(columns="made by").to_string(index=False))
     missing = [f"{notebook}: has no figure yet: make figures" for notebook in notebooks() if notebook not in made]
-    for line in (*missing, *studies()):
+    for line in (*missing, *times.lines(), *studies()):
         print(line)
 
 

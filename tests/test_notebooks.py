@@ -27,6 +27,14 @@ def test_committed_notebooks_are_clean_and_complete(name):
     assert json.loads(text)["metadata"]["kernelspec"]["name"] == "python3"
 
 
+def test_every_notebook_ends_with_the_way_to_the_next_and_back_to_the_start():
+    for name, following in zip(notebooks(), [*notebooks()[1:], None], strict=True):
+        end = nbformat.read(ROOT / NOTEBOOKS / f"{name}.ipynb", as_version=4).cells[-1].source
+        links = re.findall(r"\[(\w+)\]\((\w+)\.ipynb\)", end.splitlines()[-1])
+        back = [] if name == notebooks()[0] else [notebooks()[0]]
+        assert links == [(other, other) for other in ([following] if following else []) + back], name
+
+
 @pytest.mark.parametrize("tier", parameters.TIERS)
 @pytest.mark.parametrize("name", notebooks())
 def test_every_tier_changes_parameters_that_the_notebook_has(name, tier):

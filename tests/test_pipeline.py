@@ -39,6 +39,7 @@ def test_figures_are_made_once_and_again_when_missing_or_stale(checkout):
     assert first.returncode == 0, first.stderr
     assert published(checkout) == PUBLISHED
     assert "[1/1] 01_line: done in" in first.stdout
+    assert re.search(r"^01_line: \d+ s\nall: 0\.\d minutes of one core$", first.stdout, re.MULTILINE)
     numbers = (checkout.folder / "paper/generated/numbers.tex").read_text()
     assert r"\csname artifact@01_line_slope\endcsname{1.0}" in numbers
     assert checkout.make("-q", "figures").returncode == 0  # nothing to do

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from checkout import one_line
+from checkout import SOURCE, one_line
 
 PUBLISHED = {
     "figures/01_line_line.png",
@@ -145,6 +145,21 @@ def test_freeze_stores_clean_outputs_and_leaves_nothing_to_do(checkout):
     assert set(stored["metadata"]) == {"kernelspec", "language_info"}
     assert checkout.make("-q", "figures").returncode == 0
     assert "unchanged" in checkout.make("freeze").stdout
+
+
+def test_what_was_just_executed_is_compared_and_not_executed_again(checkout):
+    assert checkout.make("freeze").returncode == 0
+    shutil.copy(SOURCE / "notebooks/conftest.py", checkout.folder / "notebooks")
+    nbval = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "notebooks")
+    assert checkout.python(*nbval).returncode == 0
+    executed = checkout.folder / "build/paper/01_line.ipynb"
+    executed.write_text(executed.read_text().replace("slope 1.0", "slope 1.1"))  # a run would print 1.0 again
+    completed = checkout.python(*nbval)
+    assert completed.returncode == 1
+    assert "Cell outputs differ" in completed.stdout
+    source = checkout.folder / "notebooks/01_line.ipynb"
+    source.write_text(source.read_text().replace('"slope = 1.0"', '"slope = 2.0 / 2"'))  # other code: a kernel runs it
+    assert checkout.python(*nbval).returncode == 0
 
 
 @pytest.mark.parametrize(

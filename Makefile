@@ -50,8 +50,8 @@ env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
 figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 25 to 65 minutes
 
 test: $(ENV) ## unit tests, then every notebook against its reference outputs; 60 to 90 minutes
-	$(PYTHON) -m pytest -n $(CORES) --dist loadfile tests
-	$(PYTHON) -m pytest --nbval --nbval-current-env -n $(CORES) --dist loadfile notebooks
+	$(PYTHON) -m pytest -n $(CORES) --dist loadfile --durations=20 tests
+	$(PYTHON) -m pytest --nbval --nbval-current-env -n $(CORES) --dist loadfile --durations=20 notebooks
 
 lint: $(ENV) ## formatting, style and types; 1 minute
 	$(PYTHON) -m ruff check .

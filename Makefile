@@ -40,7 +40,7 @@ ifneq (,$(filter clean test,$(MAKECMDGOALS)))
 .NOTPARALLEL:
 endif
 
-.PHONY: help env figures test lint bench smoke lab freeze extended paper status clean
+.PHONY: help env figures test lint bench smoke rehearse lab freeze extended paper status clean
 
 help: ## this list
 	@echo "Targets (times on 2 cores):"
@@ -63,6 +63,9 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
 extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes
+
+rehearse: $(ENV) ## every notebook with rounding as on another machine: what would come out otherwise; as long as figures
+	@$(PYTHON) -m artifact.rehearse
 
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks

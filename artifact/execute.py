@@ -67,15 +67,17 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> None:
     os.replace(running, executed)
 
 
-def run_papermill(notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any]) -> None:
-    """Executes a notebook into the file `running`; what it publishes goes into `staging`."""
+def run_papermill(
+    notebook: str, running: Path, staging: Path, overrides: Mapping[str, Any], source: Path | None = None
+) -> None:
+    """Executes a notebook, or what `source` makes of it, into `running`; what it publishes goes into `staging`."""
     label = _label(notebook)
     os.environ[OUTPUT_VARIABLE] = str(staging)
     os.environ[OVERRIDES_VARIABLE] = json.dumps(overrides)
     try:
         with tempfile.TemporaryDirectory() as sockets, progress.reported(label, running):
             papermill.execute_notebook(
-                ROOT / NOTEBOOKS / f"{notebook}.ipynb",
+                source or ROOT / NOTEBOOKS / f"{notebook}.ipynb",
                 running,
                 parameters=dict(overrides),
                 kernel_name="python3",

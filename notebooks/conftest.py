@@ -1,15 +1,9 @@
-"""How a re-run notebook is compared with its reference outputs: words exactly, numbers as tagged.
-
-A cell tagged `rtol=0.05` (and perhaps `atol=0.001`) may print measured numbers (those with a decimal point or an
-exponent) that differ by that much from the stored ones. Integers are names and counts, and as exact as words; a cell
-without such a tag must print the same characters.
+"""nbval compares re-run notebooks with their reference outputs as artifact/comparing.py says.
 
 A notebook that `make figures` has just executed, from this code, is not executed again: what it printed is compared.
 """
 
 import functools
-import math
-import re
 from pathlib import Path
 
 import nbformat
@@ -17,9 +11,8 @@ import pytest
 from nbval.plugin import IPyNbCell, NbCellError, coalesce_streams
 
 from artifact import provenance
+from artifact.comparing import agree, tolerance_of
 from artifact.paths import BUILD, NOTEBOOKS, ROOT
-
-NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan\b|inf\b)", re.IGNORECASE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,13 +46,6 @@ def compare(item: IPyNbCell, outputs: list) -> None:
         raise NbCellError(item.cell_num, "Cell outputs differ", item.cell.source, text)
 
 
-def tolerance_of(tags: list[str]) -> dict[str, float]:
-    """The tolerances that a cell's tags name, as keywords of `math.isclose`."""
-    names = {"rtol": "rel_tol", "atol": "abs_tol"}
-    pairs = (tag.partition("=") for tag in tags if tag.partition("=")[0] in names)
-    return {names[name]: float(value) for name, _, value in pairs}
-
-
 def tolerant(compare, tolerance):
     """nbval's comparison, in which text that agrees within the tolerance counts as the reference's."""
 
@@ -73,19 +59,3 @@ def tolerant(compare, tolerance):
         return compare(test, ref, skip_compare)
 
     return compare_within
-
-
-def agree(new: str, old: str, tolerance: dict[str, float]) -> bool:
-    """Whether two texts have the same words, in the same order, and numbers within the tolerance."""
-    if NUMBER.sub("#", new).split() != NUMBER.sub("#", old).split():
-        return False
-    pairs = zip(NUMBER.findall(new), NUMBER.findall(old), strict=True)
-    return all(a == b or close(parse(a), parse(b), tolerance) for a, b in pairs)
-
-
-def parse(number: str) -> float:
-    return float(number.replace("−", "-"))
-
-
-def close(new: float, old: float, tolerance: dict[str, float]) -> bool:
-    return math.isclose(new, old, **{"rel_tol": 0.0, "abs_tol": 0.0} | tolerance)

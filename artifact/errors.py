@@ -9,10 +9,12 @@ class ArtifactError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a command; an `ArtifactError` becomes one line on stderr and exit status 1."""
+    """Runs a command; an `ArtifactError`, or one of the system, becomes one line on stderr and exit status 1."""
     try:
         main()
     except ArtifactError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk, a folder that is gone
+        sys.exit(f"error: {error.strerror or error}: {error.filename or 'a file'}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

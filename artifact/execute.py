@@ -1,11 +1,13 @@
 """Executes one notebook with papermill and publishes its outputs only if all of it succeeded."""
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,36 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> None:
     for folder in (build, *(destination / folder for folder in PUBLISHED)):
         _require_writable(folder)
 
+    (build / ".running").mkdir(exist_ok=True)
+    with _alone(notebook, build / ".running" / f"{notebook}.lock"):
+        _execute(notebook, tier, overrides, resolved)
+
+
+@contextlib.contextmanager
+def _alone(notebook: str, lock: Path) -> Iterator[None]:
+    """Keeps other processes from executing the same notebook; the lock ends with the process that holds it."""
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = lock.read_text().strip() or "unknown"
+            raise ArtifactError(
+                f"{notebook}: process {holder} is executing it; wait for it, or stop it, then run make again"
+            ) from None
+        file.truncate(0)
+        print(os.getpid(), file=file, flush=True)
+        yield
+
+
+def _execute(notebook: str, tier: str, overrides: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    build, destination = ROOT / BUILD / tier, tier_root(tier)
     staging, running = build / ".staging" / notebook, build / ".running" / f"{notebook}.ipynb"
-    shutil.rmtree(staging, ignore_errors=True)
-    for folder in (staging, running.parent):
-        folder.mkdir(parents=True, exist_ok=True)
     inputs, executed = provenance.inputs(notebook, overrides), build / f"{notebook}.ipynb"
     if tier in ("smoke", "paper") and provenance.up_to_date(executed, inputs, destination):
         print(f"{_label(notebook)}: nothing that matters has changed", flush=True)
         return executed.touch()
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
     run_papermill(notebook, running, staging, overrides)
     if changed := provenance.changed(inputs, provenance.inputs(notebook, overrides)):
         raise ArtifactError(
@@ -75,7 +99,7 @@ def run_papermill(
     os.environ[OUTPUT_VARIABLE] = str(staging)
     os.environ[OVERRIDES_VARIABLE] = json.dumps(overrides)
     try:
-        with tempfile.TemporaryDirectory() as sockets, progress.reported(label, running):
+        with tempfile.TemporaryDirectory(dir=_short_folder()) as sockets, progress.reported(label, running):
             papermill.execute_notebook(
                 source or ROOT / NOTEBOOKS / f"{notebook}.ipynb",
                 running,
@@ -84,12 +108,18 @@ def run_papermill(
                 cwd=ROOT / NOTEBOOKS,
                 config=Config(ConnectionFileMixin={"transport": "ipc", "ip": f"{sockets}/kernel"}),  # no open ports
                 progress_bar=False,
+                start_timeout=600,  # of a kernel, on a machine that has much else to do
             )
     except Exception as error:  # of the notebook, of its kernel: whatever ends the run
         failed = ROOT / BUILD / "failed" / running.name
         failed.parent.mkdir(parents=True, exist_ok=True)
         os.replace(running, failed)
         raise ArtifactError(f"{label} failed {_reason(error)}; as it failed: {failed.relative_to(ROOT)}") from None
+
+
+def _short_folder() -> str | None:
+    """Where a socket's path stays below the 100 characters or so that a system allows."""
+    return None if len(tempfile.gettempdir()) < 60 else "/tmp"
 
 
 def _label(notebook: str) -> str:

@@ -273,5 +273,5 @@ def test_help_lists_every_target(checkout):
     listed = set(re.findall(r"^  make (\w+)", checkout.make().stdout, re.MULTILINE))
     assert listed == {
         "env", "figures", "test", "lint", "bench", "smoke", "lab", "freeze", "extended", "paper", "clean",
-        "status", "help",
+        "status", "help", "rehearse", "elsewhere",
     }  # fmt: skip

@@ -47,9 +47,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
 env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
-figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 25 to 65 minutes
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 20 to 35 minutes
 
-test: $(ENV) ## unit tests, then every notebook against its reference outputs; 60 to 90 minutes
+test: $(ENV) ## unit tests, then every notebook against its reference outputs; 45 to 75 minutes
 	$(PYTHON) -m pytest -n $(CORES) --dist loadfile --durations=20 tests
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 -n $(CORES) --dist loadfile --durations=20 notebooks
 
@@ -73,7 +73,7 @@ rehearse: $(ENV) ## every notebook with rounding as on another machine: what wou
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
-freeze: figures ## execute what is stale and store the outputs in notebooks/; 25 to 65 minutes
+freeze: figures ## execute what is stale and store the outputs in notebooks/; 20 to 35 minutes
 	@$(PYTHON) -m artifact.freeze
 
 paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute

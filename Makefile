@@ -12,6 +12,9 @@ export JAX_PLATFORMS ?= cpu
 export OMP_NUM_THREADS ?= 1
 export JUPYTER_PLATFORM_DIRS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Nobody's own settings change a figure, and a home that cannot be written does not matter.
+export IPYTHONDIR := $(CURDIR)/build/ipython
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 
 # Programs that XLA has compiled, for all that follows: `make XLA_CACHE= …` does without. A size makes writing safe.
 XLA_CACHE ?= $(CURDIR)/build/xla

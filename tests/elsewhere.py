@@ -95,31 +95,26 @@ def awake(checkout):
     path.write_text(path.read_text().replace("import time; time.sleep(600); ", ""))
 
 
-@pytest.mark.parametrize("whom", ["make", "all"])
-def test_after_a_kill_in_the_middle_the_next_run_completes(checkout, reference, whom):
+def test_after_a_kill_of_all_in_the_middle_the_next_run_completes(checkout, reference):
     process = started(checkout)
-    if whom == "all":
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-        subprocess.run(["pkill", "-KILL", "-f", f"{checkout.folder}"], check=False)
+    os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not published(checkout)
-    os.killpg(process.pid, signal.SIGKILL) if whom == "make" and _alive(process.pid) else None
     awake(checkout)
-    deadline = time.monotonic() + 60
-    while (completed := checkout.make("figures")).returncode and time.monotonic() < deadline:
-        time.sleep(1)  # the orphan of a killed make still holds its lock until it, too, is gone
+    completed = checkout.make("figures")
     assert completed.returncode == 0, completed.stderr
     assert figures(checkout) == reference
 
 
-def _alive(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_after_a_kill_of_make_alone_its_notebook_still_holds_the_lock(checkout, reference):
+    process = started(checkout)
+    process.kill()
+    one_line(checkout.make("figures"), "01_line: process", "is executing it")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    awake(checkout)
+    assert checkout.make("figures").returncode == 0
+    assert figures(checkout) == reference
 
 
 def test_a_second_make_says_who_is_at_work(checkout):

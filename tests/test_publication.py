@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -120,22 +121,26 @@ def test_committed_figures_come_from_this_code():
     assert stale.empty, f"run `make freeze` and commit its results:\n{stale.to_string()}"
 
 
-def test_a_second_run_makes_the_same_bytes(tmp_path):
-    """The same machine and lock: every figure of a real notebook, twice, byte for byte."""
+def test_a_second_run_makes_the_same_bytes_with_and_without_programs_compiled_before(tmp_path):
+    """The same machine and lock: every figure of a real notebook, byte for byte."""
 
-    def run(output: Path) -> dict[str, str]:
-        script = "import json, sys; from artifact import execute, parameters; from pathlib import Path; " + (
-            "overrides = parameters.of_tier('01_exactness', 'smoke'); "
-            "execute.run_papermill('01_exactness', Path(sys.argv[1]) / 'run.ipynb', Path(sys.argv[1]), overrides)"
+    def run(output: Path, cache: str) -> dict[str, str]:
+        script = "import sys; from artifact import execute, parameters; from pathlib import Path; " + (
+            "overrides = parameters.of_tier('00_start_here', 'smoke'); "
+            "execute.run_papermill('00_start_here', Path(sys.argv[1]) / 'run.ipynb', Path(sys.argv[1]), overrides)"
         )
         output.mkdir()
-        subprocess.run([sys.executable, "-c", script, str(output)], check=True, capture_output=True)
+        options = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+        environment = os.environ | options | {"JAX_COMPILATION_CACHE_DIR": cache}
+        subprocess.run([sys.executable, "-c", script, str(output)], check=True, capture_output=True, env=environment)
         return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((output / "figures").iterdir())}
 
+    kept = tmp_path / "compiled"
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(run, (tmp_path / "first", tmp_path / "second"))
-    assert len(first) == 4
-    assert first == second
+        without, first = pool.map(run, (tmp_path / "without", tmp_path / "first"), ("", str(kept)))
+    assert any(kept.iterdir())
+    assert len(without) == 2
+    assert without == first == run(tmp_path / "second", str(kept))
 
 
 def test_the_interval_over_time_is_newey_and_west_s():

@@ -46,9 +46,10 @@ def execute(notebook: str, tier: str, assignments: Sequence[str] = ()) -> None:
     for folder in (build, *(destination / folder for folder in PUBLISHED)):
         _require_writable(folder)
 
-    (build / ".running").mkdir(exist_ok=True)
-    with _alone(notebook, build / ".running" / f"{notebook}.lock"):
-        _execute(notebook, tier, overrides, resolved)
+    running = build / ".running" / f"{notebook}.ipynb"
+    running.parent.mkdir(exist_ok=True)
+    with _alone(notebook, running.with_suffix(".lock")):
+        _execute(notebook, tier, running, overrides, resolved)
 
 
 @contextlib.contextmanager
@@ -67,10 +68,12 @@ def _alone(notebook: str, lock: Path) -> Iterator[None]:
         yield
 
 
-def _execute(notebook: str, tier: str, overrides: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+def _execute(
+    notebook: str, tier: str, running: Path, overrides: Mapping[str, Any], resolved: Mapping[str, Any]
+) -> None:
     build, destination = ROOT / BUILD / tier, tier_root(tier)
-    staging, running = build / ".staging" / notebook, build / ".running" / f"{notebook}.ipynb"
-    inputs, executed = provenance.inputs(notebook, overrides), build / f"{notebook}.ipynb"
+    staging, executed = build / ".staging" / notebook, build / f"{notebook}.ipynb"
+    inputs = provenance.inputs(notebook, overrides)
     if tier in ("smoke", "paper") and provenance.up_to_date(executed, inputs, destination):
         print(f"{_label(notebook)}: nothing that matters has changed", flush=True)
         return executed.touch()

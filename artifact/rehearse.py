@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 
 from artifact import provenance
+from artifact.claims import Evidence
 from artifact.comparing import differing_cells
 from artifact.errors import ArtifactError, run
 from artifact.execute import run_papermill
@@ -59,8 +60,7 @@ def _changed(before: dict[str, dict], after: dict[str, dict]) -> tuple[list[str]
 
 
 def _side(piece: dict) -> bool:
-    low, high = piece["interval"]
-    return high < piece["threshold"] if piece["side"] == "below" else low > piece["threshold"]
+    return Evidence(**piece).supports
 
 
 def _text(piece: dict) -> str:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,14 @@ publication.figure(figure, "line", data)
 publication.table(data, "points", "Two points.")
 publication.number("slope", f"{{slope:.1f}}")
 print("slope", slope)
+"""
+
+
+# Runs a command that heeds Ctrl-C even where its parent, a background job, ignores it.
+ATTENTIVE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -81,6 +90,21 @@ class Checkout:
         return subprocess.run(
             command, cwd=self.folder, env=self.environment() | environment, capture_output=True, text=True, timeout=600
         )
+
+    def asleep(self) -> subprocess.Popen:
+        """`make figures`, in a session of its own, in a notebook that has published everything and now sleeps."""
+        path = self.folder / "notebooks/01_line.ipynb"
+        path.write_text(path.read_text().replace("print(", "import time; time.sleep(600); print("))
+        process = subprocess.Popen(
+            [sys.executable, "-c", ATTENTIVE, "make", f"PYTHON={sys.executable}", "ENV=requirements.lock", "figures"],
+            cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        staged = self.folder / "build/paper/.staging/01_line/data/results/01_line_numbers.json"
+        while not staged.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        return process
 
     def environment(self) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "RTRL_"))}

@@ -74,29 +74,13 @@ def test_a_checkout_never_has_carriage_returns(tmp_path):
         assert b"\r" not in (tmp_path / "clone" / name).read_bytes(), name
 
 
-def started(checkout, **environment):
-    """`make figures` in a session of its own, at work in a notebook that sleeps after it has published."""
-    path = checkout.folder / "notebooks/01_line.ipynb"
-    path.write_text(path.read_text().replace("print(", "import time; time.sleep(600); print("))
-    process = subprocess.Popen(
-        ["make", f"PYTHON={sys.executable}", "ENV=requirements.lock", "figures"],
-        cwd=checkout.folder, env=checkout.environment() | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
-    staged = checkout.folder / "build/paper/.staging/01_line/data/results/01_line_numbers.json"
-    while not staged.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    return process
-
-
 def awake(checkout):
     path = checkout.folder / "notebooks/01_line.ipynb"
     path.write_text(path.read_text().replace("import time; time.sleep(600); ", ""))
 
 
 def test_after_a_kill_of_all_in_the_middle_the_next_run_completes(checkout, reference):
-    process = started(checkout)
+    process = checkout.asleep()
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not published(checkout)
@@ -107,7 +91,7 @@ def test_after_a_kill_of_all_in_the_middle_the_next_run_completes(checkout, refe
 
 
 def test_after_a_kill_of_make_alone_its_notebook_still_holds_the_lock(checkout, reference):
-    process = started(checkout)
+    process = checkout.asleep()
     process.kill()
     one_line(checkout.make("figures"), "01_line: process", "is executing it")
     os.killpg(process.pid, signal.SIGKILL)
@@ -118,7 +102,7 @@ def test_after_a_kill_of_make_alone_its_notebook_still_holds_the_lock(checkout, 
 
 
 def test_a_second_make_says_who_is_at_work(checkout):
-    process = started(checkout)
+    process = checkout.asleep()
     try:
         one_line(checkout.make("figures"), "01_line: process", "is executing it")
     finally:

@@ -5,9 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from checkout import SOURCE, one_line
@@ -21,13 +18,6 @@ PUBLISHED = {
     "paper/generated/01_line_points.tex",
     "paper/generated/numbers.tex",
 }
-
-# Runs a command that heeds Ctrl-C even where its parent, a background job, ignores it.
-ATTENTIVE = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 
 
 def published(checkout):
@@ -118,16 +108,7 @@ def test_a_failing_notebook_publishes_nothing_and_is_kept(checkout):
 def test_a_run_that_was_cut_off_is_not_mistaken_for_finished(checkout, ending):
     path = checkout.folder / "notebooks/01_line.ipynb"
     finished = path.read_text()
-    path.write_text(finished.replace("print(", "import time; time.sleep(100); print("))
-    process = subprocess.Popen(
-        [sys.executable, "-c", ATTENTIVE, "make", f"PYTHON={sys.executable}", "ENV=requirements.lock", "figures"],
-        cwd=checkout.folder, env=checkout.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    staged = checkout.folder / "build/paper/.staging/01_line/data/results/01_line_numbers.json"
-    while not staged.exists():  # the notebook has published everything and now sleeps
-        assert process.poll() is None
-        time.sleep(0.1)
+    process = checkout.asleep()
     os.killpg(process.pid, ending)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0, errors

@@ -70,8 +70,8 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
 extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes
 
-rehearse: $(ENV) ## every notebook with rounding as on another machine: what would come out otherwise; as long as figures
-	@$(PYTHON) -m artifact.rehearse
+rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or with SEED=1; as long as figures
+	@$(PYTHON) -m artifact.rehearse $(if $(SEED),--seed $(SEED))
 
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks

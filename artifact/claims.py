@@ -1,8 +1,10 @@
 """The ledger of claims: a verdict is computed from evidence, never written."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
+
+Outcome = Literal["for", "against", "undecided"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,8 +12,10 @@ class Evidence:
     """One measured effect that bears on a claim, under one condition.
 
     `effect` with its `interval` (low, high) is in `units`; the claim holds under this `condition` if the
-    whole interval lies on the named side of `threshold`. An effect without scatter has interval (x, x).
-    Raises `ValueError` if the interval does not contain the effect.
+    whole interval lies on the named side of `threshold`. An effect that does not vary has interval (x, x).
+    `scatter`, in `units` too, is how far the ends of the interval moved in the rehearsal: the interval must lie
+    beyond the threshold by more than that to decide anything.
+    Raises `ValueError` if the interval does not contain the effect, or the scatter is negative.
     """
 
     condition: str
@@ -20,16 +24,23 @@ class Evidence:
     units: str
     side: Literal["below", "above"]
     threshold: float
+    scatter: float = 0.0
 
     def __post_init__(self):
         low, high = self.interval
         if not low <= self.effect <= high:
             raise ValueError(f"interval: expected low <= {self.effect} <= high, got ({low}, {high})")
+        if not self.scatter >= 0:
+            raise ValueError(f"scatter: expected at least 0, got {self.scatter}")
 
     @property
-    def supports(self) -> bool:
+    def outcome(self) -> Outcome:
+        """`for` or `against` if the whole interval lies more than the scatter beyond the threshold, or `undecided`."""
         low, high = self.interval
-        return high < self.threshold if self.side == "below" else low > self.threshold
+        below, above = self.threshold - high > self.scatter, low - self.threshold > self.scatter
+        if not (below or above):
+            return "undecided"
+        return "for" if below == (self.side == "below") else "against"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +60,26 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """`supported`, `not supported`, or `supported when` naming the conditions under which it held."""
-        held = [e.condition for e in self.evidence if e.supports]
-        if len(held) == len(self.evidence):
+        """In words: where it held, or that it did not.
+
+        `supported` if every piece of evidence is for it, `supported when` naming the conditions if some are; with
+        none for it, `not supported` if one is against it, and `cannot tell` if all are undecided.
+        """
+        outcomes = [e.outcome for e in self.evidence]
+        if set(outcomes) == {"for"}:
             return "supported"
-        return "supported when " + "; ".join(held) if held else "not supported"
+        if "for" in outcomes:
+            return "supported when " + "; ".join(e.condition for e in self.evidence if e.outcome == "for")
+        return "not supported" if "against" in outcomes else "cannot tell"
 
     def record(self) -> dict:
-        """The row as plain data, the verdict included."""
-        return dataclasses.asdict(self) | {"verdict": self.verdict}
+        """The row as plain data, outcomes and verdict included."""
+        evidence = [dataclasses.asdict(e) | {"outcome": e.outcome} for e in self.evidence]
+        return {"name": self.name, "statement": self.statement, "evidence": evidence, "verdict": self.verdict}
+
+    @classmethod
+    def of(cls, record: Mapping) -> "Claim":
+        """The claim that a record is of; its outcomes and verdict are computed anew."""
+        pieces = [{name: value for name, value in e.items() if name != "outcome"} for e in record["evidence"]]
+        evidence = [Evidence(**{**e, "interval": tuple(e["interval"])}) for e in pieces]
+        return cls(record["name"], record["statement"], evidence)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from artifact.claims import Claim, Evidence
+from artifact.claims import Claim
 from artifact.errors import ArtifactError
 from artifact.paths import RESULTS, tier_root
 
@@ -16,7 +16,7 @@ def published(tier: str) -> list[tuple[str, Claim]]:
     """
     files = sorted((tier_root(tier) / RESULTS).glob("*_claims.json"))
     records = [record for file in files for record in json.loads(file.read_text(encoding="utf-8"))]
-    claims = [_claim(record) for record in records]
+    claims = [_checked(record) for record in records]
     names = Counter(claim.name for claim in claims)
     if twice := [name for name, times in names.items() if times > 1]:
         raise ArtifactError(f"claims: expected every name once, got {', '.join(twice)} more than once")
@@ -40,9 +40,8 @@ def ledger(rows: Mapping[str, Sequence[str]], tier: str) -> list[tuple[str, list
     return [(row, [found[name] for name in names]) for row, names in rows.items()]
 
 
-def _claim(record: Mapping) -> Claim:
-    evidence = [Evidence(**{**e, "interval": tuple(e["interval"])}) for e in record["evidence"]]
-    claim = Claim(record["name"], record["statement"], evidence)
+def _checked(record: Mapping) -> Claim:
+    claim = Claim.of(record)
     if claim.verdict != record["verdict"]:
         raise ArtifactError(f"claim {claim.name}: expected the verdict of its evidence, got {record['verdict']!r}")
     return claim

@@ -44,13 +44,18 @@ def keep_tables(study: str, tables: Sequence[Path], command: str, **more: Any) -
     os.replace(new, _record(study))
 
 
-def read_measured(study: str, name: str) -> "tuple[pd.DataFrame, dict]":
-    """A kept table and its record; both empty if the study has never been run, or not with this table."""
+def read_measured(study: str, name: str, **options: Any) -> "tuple[pd.DataFrame, dict]":
+    """A kept table and its record; both empty if the study has never been run, or not with this table.
+
+    `options` are those of `pandas.read_csv`.
+    """
     import pandas as pd  # here, because the commands of the pipeline do not need it and should start at once
 
     record = json.loads(_record(study).read_text(encoding="utf-8")) if _record(study).is_file() else {}
     table = f"{study}_{name}.csv"
-    return (pd.read_csv(ROOT / MEASURED / table), record) if table in record.get("files", []) else (pd.DataFrame(), {})
+    if table not in record.get("files", []):
+        return pd.DataFrame(), {}
+    return pd.read_csv(ROOT / MEASURED / table, **options), record
 
 
 def _record(study: str) -> Path:

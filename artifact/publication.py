@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.core.getipython import get_ipython
 from matplotlib.figure import Figure
 
-from artifact import provenance, style
+from artifact import provenance, scatter, style
 from artifact.claims import Claim, Evidence
 from artifact.paths import (
     BUILD,
@@ -45,6 +45,7 @@ class Publication:
             "jax": jax.__version__,
             "inputs": provenance.inputs(notebook, overrides),
         }
+        self._scatter = scatter.read(notebook) if tier == "paper" else {}
         self._numbers: dict[str, str] = {}
         self._claims: list[dict] = []
         self._written: set[Path] = set()
@@ -78,9 +79,12 @@ class Publication:
         self._json(self._numbers, "numbers")
 
     def claim(self, name: str, statement: str, *evidence: Evidence) -> Claim:
-        """Publishes a row of the ledger of claims and gives it back, its verdict computed."""
+        """Publishes a row of the ledger of claims and gives it back, its verdict computed.
+
+        In the paper tier the evidence gets the scatter that the notebook's rehearsal kept.
+        """
         _check_name("name", name)
-        claim = Claim(name, statement, evidence)
+        claim = scatter.applied(Claim(name, statement, evidence), self._scatter)
         self._claims.append({"notebook": self.notebook, "cell": _cell(), **claim.record()})
         self._json(self._claims, "claims")
         return claim

@@ -37,7 +37,8 @@ def studies() -> list[str]:
     lines = []
     for path in sorted((ROOT / MEASURED).glob("*_provenance.json")):
         record, study = json.loads(path.read_text(encoding="utf-8")), path.stem.removesuffix("_provenance")
-        now = provenance.inputs(study) if study in notebooks() else provenance.package()
+        notebook = study.removesuffix("_rehearsal")
+        now = provenance.inputs(notebook) if notebook in notebooks() else provenance.package()
         now = {kind: now[kind] for kind in ("package", "lock", "notebook") if kind in now}
         since = provenance.changed(record["inputs"], now)
         lines.append(f"{MEASURED}/{study}: measured {record['date']}; changed since: {', '.join(since) or 'nothing'}")

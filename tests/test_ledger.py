@@ -59,6 +59,15 @@ def test_ledger_refuses_a_written_verdict(claims):
         ledger({"A": ["first", "second"]}, "paper")
 
 
+def test_ledger_knows_the_fourth_verdict(claims):
+    undecided = Claim("first", "It holds", [Evidence("here", 0.5, (0.4, 0.6), "ratio", "below", 1.0, scatter=0.5)])
+    claims(**undecided.record())
+    assert [claim.verdict for _, claim in ledger({"A": ["first", "second"]}, "paper")[0][1]] == [
+        "cannot tell",
+        "supported",
+    ]
+
+
 def test_ledger_refuses_one_name_for_two_claims(claims):
     claims(name="second")
     with pytest.raises(ArtifactError, match="second more than once"):

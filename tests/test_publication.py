@@ -1,5 +1,6 @@
 """What notebooks publish carries where it came from, and verdicts follow from evidence."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from artifact import provenance, status
+from artifact import provenance, scatter, status
 from artifact.notebook import Claim, Evidence, Publication, bootstrap_interval, mean_interval, over_time
 from artifact.paths import ROOT
 
@@ -87,9 +88,13 @@ def evidence(condition, low, high, side="below"):
     ("rows", "verdict"),
     [
         ([evidence("a", 0.1, 0.9)], "supported"),
-        ([evidence("a", 0.1, 1.1)], "not supported"),
+        ([evidence("a", 0.1, 1.1)], "cannot tell"),
+        ([evidence("a", 1.1, 1.2)], "not supported"),
+        ([evidence("a", 1.1, 1.2), evidence("b", 0.5, 1.5)], "not supported"),
+        ([evidence("a", 0.5, 1.5), evidence("b", 0.9, 1.2, "above")], "cannot tell"),
         ([evidence("a", 0.1, 0.9), evidence("b", 0.5, 1.5)], "supported when a"),
         ([evidence("a", 1.1, 1.2, "above"), evidence("b", 0.9, 1.2, "above")], "supported when a"),
+        ([evidence("a", 0.1, 0.9), evidence("b", 1.1, 1.2), evidence("c", 0.1, 0.2)], "supported when a; c"),
     ],
 )
 def test_verdicts_follow_from_whole_intervals(publication, tmp_path, rows, verdict):
@@ -97,11 +102,58 @@ def test_verdicts_follow_from_whole_intervals(publication, tmp_path, rows, verdi
     recorded = json.loads((tmp_path / "data/results/01_exactness_claims.json").read_text())
     assert recorded[0]["verdict"] == verdict
     assert recorded[0]["notebook"] == "01_exactness"
+    assert [(e["outcome"], e["scatter"]) for e in recorded[0]["evidence"]] == [(e.outcome, 0.0) for e in rows]
+    assert Claim.of(recorded[0]) == Claim("some_claim", "Something holds.", rows)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scatter", "below", "above"),
+    [
+        (0.25, 0.75, 0.0, "for", "against"),
+        (0.25, 1.0, 0.0, "undecided", "undecided"),
+        (1.0, 1.0, 0.0, "undecided", "undecided"),
+        (0.5, 1.5, 0.0, "undecided", "undecided"),
+        (1.25, 1.5, 0.0, "against", "for"),
+        (0.25, 0.75, 0.125, "for", "against"),
+        (0.25, 0.75, 0.25, "undecided", "undecided"),
+        (1.25, 1.5, 0.125, "against", "for"),
+        (1.25, 1.5, 0.25, "undecided", "undecided"),
+        (1.25, 1.5, np.inf, "undecided", "undecided"),
+    ],
+)
+def test_evidence_decides_if_its_interval_lies_beyond_the_threshold_by_more_than_its_scatter(
+    low, high, scatter, below, above
+):
+    for side, outcome in (("below", below), ("above", above)):
+        assert dataclasses.replace(evidence("a", low, high, side), scatter=scatter).outcome == outcome
+
+
+def test_scatter_is_the_largest_distance_between_ends_and_returns_to_the_evidence_of_the_paper(tmp_path, monkeypatch):
+    same = "twice, NA"
+    here = Claim("close", "", [evidence("1", 0.5, 0.875), evidence(same, 0, 0.75), evidence(same, 0, 0.5)])
+    there = Claim("close", "", [evidence(same, 0, 0.75), evidence("1", 0.25, 1), evidence(same, 0, 0.625)])
+    moved = {("close", "1"): 0.25, ("close", same): 0.125}
+    assert scatter.moved([(here, there)]) == moved
+
+    monkeypatch.setenv("RTRL_OUTPUT", str(tmp_path))
+    monkeypatch.setattr("artifact.measured.ROOT", tmp_path)
+    scatter.keep("01_exactness", moved, tmp_path)
+    record = tmp_path / "data/measured/01_exactness_rehearsal_provenance.json"
+    assert json.loads(record.read_text())["command"] == "make rehearse"
+    for tier, verdict in (("paper", f"supported when {same}; {same}"), ("smoke", "supported")):
+        claim = Publication("01_exactness", tier=tier, seed=0).claim("close", "", *here.evidence)
+        assert claim.verdict == verdict
+    record.write_text(record.read_text() + "\n")
+    before = record.read_bytes()
+    scatter.keep("01_exactness", moved, tmp_path)
+    assert record.read_bytes() == before  # what says the same is not kept again
 
 
 def test_evidence_must_make_sense():
     with pytest.raises(ValueError, match=r"interval: expected low <= 2\.0 <= high"):
         Evidence("a", 2.0, (0.0, 1.0), "units", "below", 1.0)
+    with pytest.raises(ValueError, match=r"scatter: expected at least 0, got -0\.1"):
+        Evidence("a", 0.5, (0.0, 1.0), "units", "below", 1.0, scatter=-0.1)
     with pytest.raises(ValueError, match="evidence: expected at least one"):
         Claim("empty", "Nothing.", [])
 

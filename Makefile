@@ -35,6 +35,7 @@ endif
 
 NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
 SOURCES := $(shell find rtrl artifact -name '*.py') requirements.lock notebooks/tiers.toml
+LAWS := $(wildcard tests/test_laws.py tests/test_cuts.py)
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
 
@@ -43,7 +44,7 @@ ifneq (,$(filter clean test,$(MAKECMDGOALS)))
 .NOTPARALLEL:
 endif
 
-.PHONY: help env figures test elsewhere lint bench smoke rehearse lab freeze extended paper status clean
+.PHONY: help env figures test elsewhere lint bench smoke extended rehearse lab freeze paper status clean
 
 help: ## this list
 	@echo "Targets (times on 2 cores):"
@@ -68,7 +69,11 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 	env -u XLA_FLAGS -u OMP_NUM_THREADS $(PYTHON) -m pytest benchmarks --benchmark-only --benchmark-quiet
 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
-extended: $(LONG:%=build/extended/%.ipynb) ## the long studies, into data/measured/; 30 minutes
+extended: $(LONG:%=build/extended/%.ipynb) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 2 hours
+
+build/extended/laws: $(LAWS) $(SOURCES) | $(ENV)
+	RTRL_EXAMPLES=20000 $(PYTHON) -m pytest -n $(CORES) $(LAWS)
+	@mkdir -p $(@D) && touch $@
 
 rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or with SEED=1; as long as figures
 	@$(PYTHON) -m artifact.rehearse $(if $(SEED),--seed $(SEED))

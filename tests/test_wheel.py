@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from artifact.paths import ROOT
@@ -35,9 +37,14 @@ np.testing.assert_array_equal(out.loss, out_again.loss)
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    return built("wheel", folder)
+
+
+def built(kind, folder):
+    """What the release would be, as a file in a folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
+    (path,) = folder.iterdir()
     return path
 
 
@@ -45,6 +52,25 @@ def test_the_wheel_holds_the_package_and_nothing_of_the_artifact(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {"rtrl/__init__.py", "rtrl/py.typed"} <= set(names)
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"rtrl"}
+
+
+def test_the_wheel_says_what_it_is(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+    told = archive.read(name).decode()
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    for line in (
+        f"Version: {cited['version']}",
+        f"License-Expression: {cited['license']}",
+        "Classifier: Typing :: Typed",
+    ):
+        assert f"\n{line}\n" in told
+
+
+def test_the_source_archive_holds_no_more_than_the_package_needs(tmp_path):
+    with tarfile.open(built("sdist", tmp_path)) as archive:
+        inside = {name.split("/")[1] for name in archive.getnames()}
+    assert inside <= {"rtrl", "pyproject.toml", "README.md", "LICENSE", "PKG-INFO", ".gitignore"}
 
 
 def test_with_the_core_dependencies_alone_a_cell_trains_is_saved_and_goes_on(wheel, tmp_path):

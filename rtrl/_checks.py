@@ -87,7 +87,10 @@ def numbers(weight: Any) -> Any:
 
 
 def check_step(model: Model, loss: Any, x: Input, y: Target, key: Any) -> None:
-    """Raises `TypeError` unless a step keeps the state's shapes and dtypes and the loss is a scalar."""
+    """Raises `TypeError` unless a step keeps the state's shapes and dtypes and the loss is a scalar.
+
+    Raises `ValueError` if the readout is random and there is no key.
+    """
     before = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, model.cell.initial_state()))
     after = eqx.filter_eval_shape(lambda model, x: model.cell(model.cell.initial_state(), x), model, x)
     if _leaves(before) != _leaves(after):
@@ -99,7 +102,12 @@ def check_step(model: Model, loss: Any, x: Input, y: Target, key: Any) -> None:
     def score(model: Model, x: Input, y: Target) -> Any:
         return loss(model.predict(model.cell.initial_state(), x, key=key), y)
 
-    value = eqx.filter_eval_shape(score, model, x, y)
+    try:
+        value = eqx.filter_eval_shape(score, model, x, y)
+    except RuntimeError as error:  # what Equinox's random layers raise
+        if key is not None or "requires a key" not in str(error):
+            raise
+        raise ValueError("key: expected one, because the readout is random, got None; init(model, key=key)") from error
     leaves = jax.tree.leaves(value)
     if len(leaves) != 1 or getattr(leaves[0], "shape", None) != () or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
         got = ", ".join(map(_described, leaves[:3])) or "nothing"

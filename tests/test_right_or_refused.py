@@ -324,6 +324,58 @@ def test_an_array_that_cell_and_readout_share_is_trained_as_one(estimator):
     np.testing.assert_array_equal(state.model().readout.weight, after[0].T)
 
 
+class Dropping(eqx.Module):
+    """Half of the state, another half at every step, through a linear layer; tells which half."""
+
+    linear: eqx.nn.Linear
+
+    def __call__(self, h, *, key):
+        kept = jax.random.bernoulli(key, 0.5, h.shape)
+        return self.linear(jnp.where(kept, h, 0)), kept
+
+
+def loss_of_kept(prediction, y):
+    return squared(prediction[0], y)
+
+
+@pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.ChunkedBPTT()], ids=str)
+def test_a_random_readout_has_the_gradient_of_a_plain_loop_that_drops_the_same(estimator):
+    model = rtrl.Model(rtrl.ElmanCell(M, N, key=KEY), Dropping(eqx.nn.Linear(N, 1, key=KEY)))
+    xs, ys = stream(5, steps=8)
+    learner = rtrl.Learner(loss_of_kept, estimator, optax.sgd(0.1), update_every=8)
+    once, out = learner.run(learner.init(model, key=KEY), xs, ys)
+    kept = np.asarray(out.prediction[1])
+    assert len({tuple(row) for row in kept}) > 2
+
+    def plain(model):
+        h, total = model.cell.initial_state(), 0.0
+        for x, y, keep in zip(xs, ys, kept, strict=True):
+            h = model.cell(h, x)
+            total += squared(model.readout.linear(keep * h), y)
+        return total / 8
+
+    expected = eqx.apply_updates(model, jax.tree.map(lambda g: -0.1 * g, eqx.filter_grad(plain)(model)))
+    for new, wanted in zip(jax.tree.leaves(once.model), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(new, wanted, rtol=1e-10, atol=1e-12)
+    cut, first = learner.run(learner.init(model, key=KEY), xs[:3], ys[:3])
+    _, second = learner.run(cut, xs[3:], ys[3:])
+    np.testing.assert_array_equal(np.concatenate([first.prediction[1], second.prediction[1]]), kept)
+
+
+def test_a_random_readout_without_a_key_is_refused_in_one_line():
+    readout = eqx.nn.Sequential([eqx.nn.Dropout(0.5), eqx.nn.Linear(N, 1, key=KEY)])
+    model, (xs, ys) = rtrl.Model(rtrl.ElmanCell(M, N, key=KEY), readout), stream(2, steps=4)
+    learner = rtrl.Learner(squared, rtrl.RTRL(), optax.sgd(0.1))
+    for attempt in (
+        lambda: learner.run(learner.init(model), xs, ys),
+        lambda: rtrl.sequence_gradient(rtrl.RTRL(), model, squared, xs, ys),
+    ):
+        with pytest.raises(ValueError, match="key") as caught:
+            attempt()
+        expected = "key: expected one, because the readout is random, got None; init(model, key=key)"
+        assert str(caught.value) == expected
+
+
 def test_optimizers_that_want_the_loss_get_it():
     model, (xs, ys) = with_readout(rtrl.GRUCell(M, N, key=KEY)), stream(2)
     learner = rtrl.Learner(squared, rtrl.RTRL(), optax.polyak_sgd(max_learning_rate=10.0))

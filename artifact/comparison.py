@@ -9,16 +9,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree, Shaped
 
-from rtrl._learner_state import LearnerState, set_hyperparameters
-from rtrl._types import State
-from rtrl.gradient import Loss
-from rtrl.learner import Learner
-from rtrl.model import Model
+from rtrl import Learner, Model, set_hyperparameters
 
 STAGE = 500
 """Steps between changes of the learning rate."""
 
 ModelOf = Callable[[PRNGKeyArray], Model]
+Loss = Callable[[PyTree, PyTree], Array]
+States = PyTree
+"""Of learners, one for each network: every array has a leading axis."""
 Rates = Float[np.ndarray, " networks"]
 Stream = tuple[PyTree[Shaped[np.ndarray | Array, "networks ..."]], PyTree[Shaped[np.ndarray | Array, "networks ..."]]]
 
@@ -28,7 +27,7 @@ def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.Gra
     return optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optimizer)(learning_rate=0.0))
 
 
-def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> LearnerState:
+def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> States:
     """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis."""
     return _started(learner, *_fresh(model_of, keys))
 
@@ -41,19 +40,19 @@ def _fresh(model_of: ModelOf, keys: Key[Array, " networks"]) -> tuple[Model, Key
 
 
 @eqx.filter_jit
-def _started(learner: Learner, models: Model, keys: Key[Array, " networks"]) -> LearnerState:
+def _started(learner: Learner, models: Model, keys: Key[Array, " networks"]) -> States:
     return eqx.filter_vmap(lambda model, key: learner.init(model, key=key))(models, keys)
 
 
 @eqx.filter_jit
 def stage(
     learner: Learner,
-    states: LearnerState,
+    states: States,
     rates: Float[Array | np.ndarray, " networks"],
     xs: PyTree,
     ys: PyTree,
     reset: Bool[Array | np.ndarray, "networks steps"] | None = None,
-) -> tuple[LearnerState, Float[Array, "networks steps"]]:
+) -> tuple[States, Float[Array, "networks steps"]]:
     """`learner.run` for every network on its own stream, at its own learning rate: the states and losses after it.
 
     Streams have the networks' axis before the time axis; the optimizer must be a `tunable` one. Before a step with
@@ -79,7 +78,7 @@ def train(
     rates: Rates,
     stream: Stream | tuple[PyTree, PyTree, Bool[np.ndarray, "networks steps"]],
     steps: int,
-) -> tuple[LearnerState, Float[np.ndarray, "networks steps"]]:
+) -> tuple[States, Float[np.ndarray, "networks steps"]]:
     r"""Fresh networks, trained for as many steps: their states, and the loss of each step.
 
     Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps, the last one cut to what is
@@ -96,14 +95,14 @@ def train(
     return states, np.concatenate(losses, axis=1)
 
 
-def held_out_loss(loss: Loss, states: LearnerState, stream: Stream) -> Float[Array, " networks"]:
+def held_out_loss(loss: Loss, states: States, stream: Stream) -> Float[Array, " networks"]:
     """The mean loss of networks that do not learn any more, on streams that go on from where training ended."""
     return _frozen_loss(loss, states.model, states.stream.cell, *stream)
 
 
 @eqx.filter_jit
-def _frozen_loss(loss: Loss, models: Model, states: State, xs: PyTree, ys: PyTree) -> Float[Array, " networks"]:
-    def one(model: Model, state: State, xs: PyTree, ys: PyTree) -> Array:
+def _frozen_loss(loss: Loss, models: Model, states: PyTree, xs: PyTree, ys: PyTree) -> Float[Array, " networks"]:
+    def one(model: Model, state: PyTree, xs: PyTree, ys: PyTree) -> Array:
         return jax.vmap(loss)(model.predictions(xs, state), ys).mean()
 
     return eqx.filter_vmap(one)(models, states, xs, ys)
@@ -144,7 +143,7 @@ def tune_and_train(
     rates: Float[np.ndarray, " tried"],
     tuning: Stream,
     stream: Stream,
-) -> tuple[LearnerState, float]:
+) -> tuple[States, float]:
     """Fresh networks that have seen their stream once, and the one of `rates` that was best on the tuning streams.
 
     Tuning is as long as four fifths of a stream, and shares the networks among the rates: as many train then as
@@ -164,7 +163,7 @@ def prequential(
     rates: Float[np.ndarray, " tried"],
     tuning: tuple[PyTree, PyTree],
     stream: Stream,
-) -> tuple[LearnerState, Float[np.ndarray, "networks steps"], float]:
+) -> tuple[States, Float[np.ndarray, "networks steps"], float]:
     """Networks that learn at a constant rate and never stop: their states, the loss before each update, the rate.
 
     The rate is the `best` one over the whole of the tuning streams, on which the first of the networks are tried.

@@ -38,6 +38,12 @@ def test_no_module_imports_what_it_must_not_know(folder, stranger):
         assert not [name for name in known if f"{name}.".startswith(f"{stranger}.")], path
 
 
+def test_the_artifact_uses_public_names_of_the_package_only():
+    for path in (ROOT / "artifact").rglob("*.py"):
+        known = imported(path.read_text(encoding="utf-8"))
+        assert not [name for name in known if re.match(r"rtrl(\.\w+)*\._[a-z]", name)], path
+
+
 @pytest.mark.parametrize("name", notebooks())
 def test_notebooks_use_public_names_only(name):
     source = code(ROOT / NOTEBOOKS / f"{name}.ipynb")

@@ -8,8 +8,6 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from rtrl._sizes import check_sizes
-
 
 def chunks(stream: Iterable[PyTree] | PyTree, size: int) -> Iterator[PyTree]:
     """Pieces of `size` steps, the last one shorter, of a stream that may be longer than memory, or endless.
@@ -19,7 +17,8 @@ def chunks(stream: Iterable[PyTree] | PyTree, size: int) -> Iterator[PyTree]:
     one after the other. Raises `ValueError` if `size` is below 1 and, when the first piece is asked for, if the stream
     is empty or its arrays differ in length; `TypeError` if it is neither arrays nor steps.
     """
-    check_sizes(size=size)
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"size: expected an integer of at least 1, got {size!r}")
     if _has_time_axis(stream):
         return _slices(stream, size)
     if isinstance(stream, Mapping) or not isinstance(stream, Iterable):

@@ -63,7 +63,7 @@ class AbstractEstimator(eqx.Module):
         def back(v: State) -> tuple[Params, Input, Memory]:
             return self.backward(cell, residual, jax.tree.map(lambda a: a[None], v))
 
-        after = jax.tree.map(lambda a: a[0], states)
+        after = jax.tree.map(lambda a: a[0], states)  # the next memory does not depend on v
         return after, lambda v: back(v)[0], back(jax.tree.map(jnp.zeros_like, after))[2]
 
     def restart(self, cell: AbstractCell, memory: Memory) -> Memory:

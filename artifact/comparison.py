@@ -1,5 +1,6 @@
 """The same networks on the same streams, trained side by side by one method after another."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -28,8 +29,16 @@ def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.Gra
 
 
 def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> States:
-    """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis."""
-    return _started(learner, *_fresh(model_of, keys))
+    """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis.
+
+    Keys go on only to estimators that ask for them: the random numbers of every step would have to be compiled.
+    """
+    models, signs_keys = _fresh(model_of, keys)
+    try:
+        eqx.filter_eval_shape(_started, learner, models, None)
+    except ValueError:  # it draws random signs
+        return _started(learner, models, signs_keys)
+    return _started(learner, models, None)
 
 
 @eqx.filter_jit
@@ -40,8 +49,16 @@ def _fresh(model_of: ModelOf, keys: Key[Array, " networks"]) -> tuple[Model, Key
 
 
 @eqx.filter_jit
-def _started(learner: Learner, models: Model, keys: Key[Array, " networks"]) -> States:
+def _started(learner: Learner, models: Model, keys: Key[Array, " networks"] | None) -> States:
     return eqx.filter_vmap(lambda model, key: learner.init(model, key=key))(models, keys)
+
+
+def in_whole_windows(states: States) -> States:
+    """For streams that are only ever cut between two updates: what runs on them compiles in a third of the time.
+
+    The states hold no window that could stay open; they are fresh ones, or those after a whole number of windows.
+    """
+    return dataclasses.replace(states, window=None)
 
 
 @eqx.filter_jit
@@ -84,9 +101,12 @@ def train(
     Learning rates fall from `rates` along half a cosine, in stages of `STAGE` steps, the last one cut to what is
     left. A stream shorter than `steps` is passed again, each time from the cell's initial state.
     """
+    stream = jax.tree.map(np.asarray, stream)  # to be cut without compiling anything
     if len(stream) == 2 and jax.tree.leaves(stream)[0].shape[1] < steps:
         stream = passes(stream, steps)
     states, losses = begin(learner, model_of, keys), []
+    if STAGE % learner.update_every == 0 and steps % learner.update_every == 0:
+        states = in_whole_windows(states)
     for done in range(0, steps, STAGE):
         falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
         part = jax.tree.map(lambda a, done=done: a[:, done : min(done + STAGE, steps)], stream)
@@ -130,8 +150,8 @@ def tune(
     Networks train for `steps` on the first four fifths of the streams and are scored, frozen, on the last.
     """
     pick, four_fifths = np.tile(np.arange(len(keys)), len(rates)), jax.tree.leaves(stream)[0].shape[1] * 4 // 5
-    first = jax.tree.map(lambda a: a[pick, :four_fifths], stream)
-    last = jax.tree.map(lambda a: a[pick, four_fifths:], stream)
+    first = jax.tree.map(lambda a: np.asarray(a)[pick, :four_fifths], stream)
+    last = jax.tree.map(lambda a: np.asarray(a)[pick, four_fifths:], stream)
     states, _ = train(learner, model_of, keys[pick], np.repeat(rates, len(keys)), first, steps)
     return best(rates, held_out_loss(learner.loss, states, last))
 

@@ -102,7 +102,8 @@ class Learner(eqx.Module):
             fingerprint=jnp.asarray(fingerprint(self, model)),
             batch_size=batch_size,
         )
-        return jax.tree.map(lambda a: jnp.array(a, copy=True) if eqx.is_array(a) else a, state)  # no buffer twice
+        # No buffer twice, for `donate`; no weak type, which the first update would change and `run` compile again for.
+        return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True) if eqx.is_array(a) else a, state)
 
     def step(
         self,

@@ -7,7 +7,18 @@ import optax
 import pytest
 
 import rtrl
-from artifact.comparison import STAGE, begin, best, prequential, train, tunable, tune, tune_and_train
+from artifact.comparison import (
+    STAGE,
+    begin,
+    best,
+    in_whole_windows,
+    prequential,
+    stage,
+    train,
+    tunable,
+    tune,
+    tune_and_train,
+)
 
 RATES = np.array([1e-3, 1e-2])
 LEARNER = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), rtrl.RTRL(), tunable(optax.adam))
@@ -96,3 +107,16 @@ def test_networks_that_never_stop_are_charged_before_they_learn_at_the_rate_that
     assert states.model.cell.weight_hh.shape[0] == 3
     with pytest.raises(ValueError, match=r"^keys: expected at least one for each of the 2 tuning streams, got 1$"):
         prequential(LEARNER, model_of, keys[:1], RATES, tuning, stream(1, 60))
+
+
+def test_whole_windows_give_what_windows_that_could_stay_open_give():
+    learner = rtrl.Learner(LEARNER.loss, rtrl.RTRL(), LEARNER.optimizer, update_every=5)
+    states = begin(learner, model_of, jax.random.split(jax.random.key(0), 2))
+    runs = [stage(learner, s, RATES, *stream(2, 20))[1] for s in (states, in_whole_windows(states))]
+    np.testing.assert_allclose(runs[0], runs[1], rtol=1e-7)
+
+
+def test_only_where_signs_are_drawn_has_a_learner_a_seed():
+    keys = jax.random.split(jax.random.key(0), 2)
+    assert begin(LEARNER, model_of, keys).seed is None
+    assert begin(rtrl.Learner(LEARNER.loss, rtrl.UORO(), LEARNER.optimizer), model_of, keys).seed is not None

@@ -216,6 +216,18 @@ def test_states_that_are_given_away_go_on():
     np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_run_leaves_the_types_that_it_found_so_that_the_next_is_not_compiled_again(every):
+    """Parameters made of Python's numbers are weakly typed; a state's are not, from the start."""
+    model = eqx.tree_at(lambda m: m.cell.bias_ih, make_model("gru"), replace_fn=lambda b: jnp.full(b.shape, 0.5))
+    assert model.cell.bias_ih.weak_type
+    learner, (xs, ys) = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.adam(0.01), update_every=every), make_stream(6)
+    before = learner.init(model)
+    after, _ = learner.run(before, xs, ys)
+    types = [[a.aval for a in jax.tree.leaves(eqx.filter(state, eqx.is_array))] for state in (before, after)]
+    assert types[0] == types[1]
+
+
 def test_chunks_continue_the_stream():
     model, (xs, ys) = make_model("elman"), make_stream(10)
     learner = rtrl.Learner(weighted_loss, rtrl.RTRL(), optax.adam(0.01))

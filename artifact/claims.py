@@ -13,8 +13,8 @@ class Evidence:
 
     `effect` with its `interval` (low, high) is in `units`; the claim holds under this `condition` if the
     whole interval lies on the named side of `threshold`. An effect that does not vary has interval (x, x).
-    `scatter`, in `units` too, is how far the ends of the interval moved in the rehearsal: the interval must lie
-    beyond the threshold by more than that to decide anything.
+    `scatter`, in `units` too, is how far the end next to the threshold moved in the rehearsal: the interval must
+    lie beyond the threshold by more than that to decide anything.
     Raises `ValueError` if the interval does not contain the effect, or the scatter is negative.
     """
 

@@ -2,8 +2,9 @@
 
 Initial weights and streams are changed by one unit in the last place, an honest stand-in for another processor's
 rounding. Says which compared cells leave their tolerance, which pieces of evidence have another outcome, and which
-claims another verdict; ends with status 1 if a cell or a claim did. How far the ends of intervals moved is kept in
-data/measured/: the margin of the next run. With another seed instead, cells are not compared, and nothing is kept.
+claims another verdict; ends with status 1 if a cell or a claim did. How far the end of an interval next to the
+threshold moved is kept in data/measured/: the margin of the next run. With another seed instead, cells are not
+compared, and nothing is kept.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How far a rehearsal moves the ends of intervals: by that much evidence must lie beyond its threshold."""
+"""How far a rehearsal moves the end of an interval: by that much evidence must lie beyond its threshold."""
 
 import csv
 import dataclasses
@@ -24,13 +24,13 @@ def pairs(here: Claim, there: Claim) -> Iterator[tuple[Evidence, Evidence]]:
 
 
 def moved(claims: Iterable[tuple[Claim, Claim]]) -> Scatter:
-    """The largest distance between the ends of an interval in two runs, over all pieces under one condition."""
+    """How far the end of an interval next to its threshold is from that in another run; the most under a condition."""
     found: dict[tuple[str, str], float] = {}
     for here, there in claims:
         for piece, other in pairs(here, there):
-            ends = zip(piece.interval, other.interval, strict=True)
-            key, distance = (here.name, piece.condition), max(0.0 if a == b else abs(a - b) for a, b in ends)
-            found[key] = max(distance, found.get(key, 0.0))
+            end = min((0, 1), key=lambda i, e=piece: abs(e.interval[i] - e.threshold))
+            ends, key = (piece.interval[end], other.interval[end]), (here.name, piece.condition)
+            found[key] = max(0.0 if ends[0] == ends[1] else abs(ends[0] - ends[1]), found.get(key, 0.0))
     return found
 
 

@@ -51,9 +51,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
 env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
-figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 20 to 35 minutes
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 12 to 20 minutes
 
-test: $(ENV) ## unit tests, then every notebook against its reference outputs; 45 to 75 minutes
+test: $(ENV) ## unit tests, then every notebook against its reference outputs; 30 to 50 minutes
 	$(PYTHON) -m pytest -n $(CORES) --dist loadfile --durations=20 tests
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 -n $(CORES) --dist loadfile --durations=20 notebooks
 
@@ -81,7 +81,7 @@ rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or
 lab: $(ENV) ## JupyterLab in notebooks/
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks
 
-freeze: figures ## execute what is stale and store the outputs in notebooks/; 20 to 35 minutes
+freeze: figures ## execute what is stale and store the outputs in notebooks/; 12 to 20 minutes
 	@$(PYTHON) -m artifact.freeze
 
 paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute

@@ -16,6 +16,12 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export IPYTHONDIR := $(CURDIR)/build/ipython
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 
+# The same kernels on every x86-64 processor since 2013: OpenBLAS and NumPy would choose theirs by its instruction set.
+ifeq (x86_64,$(shell uname -m))
+export OPENBLAS_CORETYPE ?= Haswell
+export NPY_DISABLE_CPU_FEATURES ?= X86_V4 AVX512_ICL AVX512_SPR
+endif
+
 # Programs that XLA has compiled, for all that follows: `make XLA_CACHE= …` does without. A size makes writing safe.
 XLA_CACHE ?= $(CURDIR)/build/xla
 ifneq (,$(XLA_CACHE))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 Outcome = Literal["for", "against", "undecided"]
+Kind = Literal["supported", "in places", "not supported", "cannot tell"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +60,22 @@ class Claim:
             raise ValueError(f"evidence: expected at least one Evidence for claim {self.name!r}, got none")
 
     @property
-    def verdict(self) -> str:
-        """In words: where it held, or that it did not.
+    def kind(self) -> Kind:
+        """`supported` if every piece of evidence is for it, `in places` if some are.
 
-        `supported` if every piece of evidence is for it, `supported when` naming the conditions if some are; with
-        none for it, `not supported` if one is against it, and `cannot tell` if all are undecided.
+        With none for it, `not supported` if one is against it, and `cannot tell` if all are undecided.
         """
-        outcomes = [e.outcome for e in self.evidence]
-        if set(outcomes) == {"for"}:
-            return "supported"
+        outcomes = {e.outcome for e in self.evidence}
         if "for" in outcomes:
-            return "supported when " + "; ".join(e.condition for e in self.evidence if e.outcome == "for")
+            return "supported" if outcomes == {"for"} else "in places"
         return "not supported" if "against" in outcomes else "cannot tell"
+
+    @property
+    def verdict(self) -> str:
+        """The kind in words; `supported when` names the conditions under which it holds in places."""
+        if self.kind != "in places":
+            return self.kind
+        return "supported when " + "; ".join(e.condition for e in self.evidence if e.outcome == "for")
 
     def record(self) -> dict:
         """The row as plain data, outcomes and verdict included."""

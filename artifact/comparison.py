@@ -174,27 +174,3 @@ def tune_and_train(
         raise ValueError(f"keys: expected at least one for each of the {len(rates)} rates, got {len(keys)}")
     rate = tune(learner, model_of, keys[:few], rates, jax.tree.map(lambda a: a[:few], tuning), steps * 4 // 5)
     return train(learner, model_of, keys, np.full(len(keys), rate, rates.dtype), stream, steps)[0], rate
-
-
-def prequential(
-    learner: Learner,
-    model_of: ModelOf,
-    keys: Key[Array, " networks"],
-    rates: Float[np.ndarray, " tried"],
-    tuning: tuple[PyTree, PyTree],
-    stream: Stream,
-) -> tuple[States, Float[np.ndarray, "networks steps"], float]:
-    """Networks that learn at a constant rate and never stop: their states, the loss before each update, the rate.
-
-    The rate is the `best` one over the whole of the tuning streams, on which the first of the networks are tried.
-    Raises `ValueError` if there are more tuning streams than networks.
-    """
-    few = jax.tree.leaves(tuning)[0].shape[0]
-    if few > len(keys):
-        raise ValueError(f"keys: expected at least one for each of the {few} tuning streams, got {len(keys)}")
-    pick = np.tile(np.arange(few), len(rates))
-    states = begin(learner, model_of, keys[pick])
-    _, tried = stage(learner, states, np.repeat(rates, few), *jax.tree.map(lambda a: a[pick], tuning))
-    rate = best(rates, tried)
-    states, losses = stage(learner, begin(learner, model_of, keys), np.full(len(keys), rate, rates.dtype), *stream)
-    return states, np.asarray(losses), rate

@@ -75,7 +75,7 @@ def _changed(notebook: str, here: Mapping[str, Claim], there: Mapping[str, Claim
     for name, claim in here.items():
         found = scatter.pairs(claim, there[name]) if name in there else ()
         pieces += [f"{name}: {_text(a)} here, {_text(b)} there" for a, b in found if a.outcome != b.outcome]
-        before, after = _kind(claim), _kind(there.get(name))
+        before, after = claim.kind, there[name].kind if name in there else "no verdict"
         claims += [f"{name}: {before} here, {after} there"] if before != after else []
     return {"pieces of evidence": pieces, "claims": claims}
 
@@ -87,12 +87,6 @@ def _text(piece: Evidence) -> str:
         f"{piece.condition} {piece.effect:.3g} [{low:.3g}, {high:.3g}] {piece.side} "
         f"{piece.threshold:.3g}{margin} ({piece.outcome})"
     )
-
-
-def _kind(claim: Claim | None) -> str:
-    """Supported, in places, not supported, or cannot tell."""
-    verdict = claim.verdict if claim else "no verdict"
-    return "in places" if verdict.startswith("supported when") else verdict
 
 
 def _report(notebook: str, changed: Mapping[str, list[str]]) -> Iterator[str]:

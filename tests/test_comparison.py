@@ -12,7 +12,6 @@ from artifact.comparison import (
     begin,
     best,
     in_whole_windows,
-    prequential,
     stage,
     train,
     tunable,
@@ -100,13 +99,14 @@ def test_tuning_and_training_is_one_after_the_other():
 
 def test_networks_that_never_stop_are_charged_before_they_learn_at_the_rate_that_was_best():
     keys, tuning, scored = jax.random.split(jax.random.key(0), 3), stream(2, 400), stream(3, 60)
-    states, losses, rate = prequential(LEARNER, model_of, keys, np.array([1e-6, 1e-2, np.nan]), tuning, scored)
+    rates, few = np.array([1e-6, 1e-2, np.nan]), np.tile([0, 1], 3)
+    many = jax.tree.map(lambda a: a[few], tuning)
+    rate = best(rates, stage(LEARNER, begin(LEARNER, model_of, keys[few]), np.repeat(rates, 2), *many)[1])
     assert rate == 1e-2
+    states, losses = stage(LEARNER, begin(LEARNER, model_of, keys), np.full(3, rate), *scored)
     for i, key in enumerate(keys):
         np.testing.assert_allclose(losses[i], alone(key, scored[0][i], scored[1][i], np.full(60, 1e-2)), rtol=1e-7)
     assert states.model.cell.weight_hh.shape[0] == 3
-    with pytest.raises(ValueError, match=r"^keys: expected at least one for each of the 2 tuning streams, got 1$"):
-        prequential(LEARNER, model_of, keys[:1], RATES, tuning, stream(1, 60))
 
 
 def test_whole_windows_give_what_windows_that_could_stay_open_give():

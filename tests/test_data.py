@@ -303,6 +303,7 @@ def test_learning_chunk_by_chunk_is_learning_from_the_stream():
     ("stream", "size", "error", "message"),
     [
         (np.zeros(3), 0, ValueError, "size: expected an integer of at least 1, got 0"),
+        (np.zeros(3), True, ValueError, "size: expected an integer of at least 1, got True"),
         ([], 2, ValueError, "stream: expected at least one step, got an empty stream"),
         (np.zeros((0, 2)), 2, ValueError, "stream: expected at least one step, got an empty stream"),
         (

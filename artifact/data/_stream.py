@@ -17,7 +17,7 @@ def chunks(stream: Iterable[PyTree] | PyTree, size: int) -> Iterator[PyTree]:
     one after the other. Raises `ValueError` if `size` is below 1 and, when the first piece is asked for, if the stream
     is empty or its arrays differ in length; `TypeError` if it is neither arrays nor steps.
     """
-    if not isinstance(size, int | np.integer) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ValueError(f"size: expected an integer of at least 1, got {size!r}")
     if _has_time_axis(stream):
         return _slices(stream, size)

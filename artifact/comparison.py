@@ -28,17 +28,17 @@ def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.Gra
     return optax.chain(optax.clip_by_global_norm(1.0), optax.inject_hyperparams(optimizer)(learning_rate=0.0))
 
 
-def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"]) -> States:
+def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"], batch_size: int | None = None) -> States:
     """Fresh networks, one for each key and the same ones for every learner; every array gains a leading axis.
 
     Keys go on only to estimators that ask for them: the random numbers of every step would have to be compiled.
     """
     models, signs_keys = _fresh(model_of, keys)
     try:
-        eqx.filter_eval_shape(_started, learner, models, None)
+        eqx.filter_eval_shape(_started, learner, models, None, batch_size)
     except ValueError:  # it draws random signs
-        return _started(learner, models, signs_keys)
-    return _started(learner, models, None)
+        return _started(learner, models, signs_keys, batch_size)
+    return _started(learner, models, None, batch_size)
 
 
 @eqx.filter_jit
@@ -49,8 +49,8 @@ def _fresh(model_of: ModelOf, keys: Key[Array, " networks"]) -> tuple[Model, Key
 
 
 @eqx.filter_jit
-def _started(learner: Learner, models: Model, keys: Key[Array, " networks"] | None) -> States:
-    return eqx.filter_vmap(lambda model, key: learner.init(model, key=key))(models, keys)
+def _started(learner: Learner, models: Model, keys: Key[Array, " networks"] | None, batch_size: int | None) -> States:
+    return eqx.filter_vmap(lambda model, key: learner.init(model, key=key, batch_size=batch_size))(models, keys)
 
 
 def in_whole_windows(states: States) -> States:

@@ -7,6 +7,8 @@ from artifact.publication import Publication as Publication
 from artifact.statistics import bootstrap_interval as bootstrap_interval
 from artifact.statistics import mean_interval as mean_interval
 from artifact.statistics import over_time as over_time
+from artifact.statistics import share_difference_interval as share_difference_interval
+from artifact.statistics import share_interval as share_interval
 from artifact.style import COLOURS as COLOURS
 from artifact.style import WIDTH as WIDTH
 from artifact.timing import timed as timed

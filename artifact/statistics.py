@@ -1,6 +1,7 @@
 """Intervals, the same way in every notebook."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,3 +36,25 @@ def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
     fit = sm.OLS(series, np.ones(len(series))).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
     low, high = fit.conf_int()[0]
     return float(fit.params[0]), (float(low), float(high))
+
+
+def share_interval(successes: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 percent interval of a share; Wilson (1927), "Probable inference, the law of succession, and
+    statistical inference", Journal of the American Statistical Association 22(158).
+    """
+    from statsmodels.stats.proportion import proportion_confint  # as above
+
+    interval: Any = proportion_confint(successes, of, method="wilson")
+    low, high = interval  # an end at 0 or 1 is off by a rounding
+    return float(low) if successes else 0.0, float(high) if successes < of else 1.0
+
+
+def share_difference_interval(successes: int, of: int, other: int, of_other: int) -> tuple[float, float]:
+    """Newcombe's 95 percent interval of the difference of two shares, from Wilson's of each; Newcombe (1998),
+    "Interval estimation for the difference between independent proportions", Statistics in Medicine 17(8), method 10.
+    """
+    from statsmodels.stats.proportion import confint_proportions_2indep  # as above
+
+    interval: Any = confint_proportions_2indep(successes, of, other, of_other, compare="diff", method="newcomb")
+    low, high = interval
+    return float(low), float(high)

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import platform
 import pydoc_data.topics
+import random
 from functools import partial
 
 import jax
@@ -19,6 +20,7 @@ from checkout import one_line
 import rtrl
 from artifact.data import (
     DataError,
+    _digits,
     _finance,
     _health,
     _physics,
@@ -26,11 +28,13 @@ from artifact.data import (
     _text,
     check_series,
     chunks,
+    digits,
     el_nino,
     heart_rate,
     japanese_vowels,
     king_james,
     laser,
+    mnist1d,
     nasdaq,
     python_topics,
     sp500,
@@ -43,7 +47,7 @@ from artifact.paths import ROOT
 DATASHEET = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
 SERIES = {loader.__name__: loader for loader in (laser, sunspots, el_nino, sp500, nasdaq, vix, wti)}
 SERIES |= {f"heart_rate, {name}": partial(heart_rate, name) for name in ("clean", "noisy", "driving")}
-ALL = SERIES | {loader.__name__: loader for loader in (king_james, python_topics, japanese_vowels)}
+ALL = SERIES | {loader.__name__: loader for loader in (king_james, python_topics, japanese_vowels, digits, mnist1d)}
 
 
 def test_king_james_is_the_recorded_text():
@@ -204,6 +208,58 @@ def test_vowels_come_with_the_checkout(monkeypatch, tmp_path):
         (tmp_path / "data" / "japanese_vowels.csv.gz").write_bytes(content)
         with pytest.raises(DataError, match=rf"^japanese_vowels: expected content with sha256 .*{repair}"):
             japanese_vowels()
+
+
+def test_digits_have_their_published_counts():
+    """The numbers of digits that the donors of the data published with the test part."""
+    (xs, ys), record = digits()
+    assert (xs.dtype, ys.dtype) == (np.float64, np.int64)
+    assert xs.shape == (1797, 64)
+    assert np.bincount(ys).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    np.testing.assert_array_equal(np.unique(xs), np.arange(17) / 16)
+    assert (16 * xs[0, :8]).tolist() == [0, 0, 5, 13, 9, 1, 0, 0]  # as optdigits.tes begins
+    assert record.licence.startswith("CC BY 4.0")
+
+
+def test_changed_or_missing_digits_are_refused(monkeypatch, tmp_path):
+    path = tmp_path / "digits.csv.gz"
+    packed = gzip.compress(b"0,0,5\n0,16,1\n")
+    monkeypatch.setattr(_digits, "installed_file", lambda *_: path)
+    for content in (b"", packed, packed[:-9], gzip.compress(b""), gzip.compress(b"0,0\n1\n"), gzip.compress(b"one")):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"^digits: expected content with sha256 .*--no-deps scikit-learn==.*$"):
+            digits()
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"^digits: expected the package scikit-learn==.* found none; get it with .*$"):
+        digits()
+
+
+def test_mnist1d_has_its_published_shape_and_leaves_the_random_states_alone():
+    """As published: 500 of each digit, every value centred and scaled together, 4,000 to train on."""
+    random.seed(1)
+    np.random.seed(1)
+    (train, test), record = mnist1d()
+    assert random.random() == random.Random(1).random()
+    assert np.random.random() == np.random.RandomState(1).random()
+    assert (train.xs.dtype, train.ys.dtype) == (np.float64, np.int64)
+    assert (train.xs.shape, test.xs.shape) == ((4000, 40), (1000, 40))
+    assert np.bincount(np.concatenate([train.ys, test.ys])).tolist() == [500] * 10
+    values = np.concatenate([train.xs, test.xs])
+    assert abs(values.mean()) < 1e-8
+    assert abs(values.std() - 1) < 1e-8
+    np.testing.assert_array_equal(values, values.round(6))
+    assert record.licence == "Apache-2.0"
+
+
+def test_changed_or_missing_mnist1d_is_refused(monkeypatch):
+    other = {"x": np.zeros((2, 40)), "y": np.zeros(2), "x_test": np.zeros((1, 40)), "y_test": np.zeros(1)}
+    monkeypatch.setattr("mnist1d.data.make_dataset", lambda args: other)
+    with pytest.raises(DataError, match=r"^mnist1d: expected content with sha256 .*--no-deps mnist1d==.*$"):
+        mnist1d()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"^mnist1d: expected the package mnist1d==.* found none; get it with .*$"):
+        mnist1d()
 
 
 def test_python_s_own_manual_is_the_one_of_this_python(monkeypatch, tmp_path):

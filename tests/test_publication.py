@@ -16,7 +16,16 @@ import pytest
 from pypdf import PdfReader
 
 from artifact import provenance, scatter, status
-from artifact.notebook import Claim, Evidence, Publication, bootstrap_interval, mean_interval, over_time
+from artifact.notebook import (
+    Claim,
+    Evidence,
+    Publication,
+    bootstrap_interval,
+    mean_interval,
+    over_time,
+    share_difference_interval,
+    share_interval,
+)
 from artifact.paths import ROOT
 
 
@@ -166,6 +175,10 @@ def test_intervals_match_published_formulas():
     assert high == pytest.approx(2 + 4.302653 / 3**0.5, abs=1e-5)
     low, high = bootstrap_interval([5.0] * 9 + [6.0])
     assert (low, high) == (5.0, 5.0)
+    z2 = 1.959964**2
+    assert share_interval(0, 12) == pytest.approx((0, z2 / (12 + z2)), abs=1e-6)
+    assert share_interval(12, 12) == pytest.approx((12 / (12 + z2), 1), abs=1e-6)
+    assert share_difference_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)  # Newcombe's table II
 
 
 def test_committed_figures_come_from_this_code():

@@ -1,5 +1,8 @@
 """Real data sets: arrays, and a record of where they come from; streams of one's own."""
 
+from artifact.data._digits import Digits as Digits
+from artifact.data._digits import digits as digits
+from artifact.data._digits import mnist1d as mnist1d
 from artifact.data._finance import Prices as Prices
 from artifact.data._finance import nasdaq as nasdaq
 from artifact.data._finance import sp500 as sp500

@@ -1,6 +1,10 @@
 """Streams with known answers."""
 
+from rtrl.tasks._adding import adding_problem as adding_problem
+from rtrl.tasks._anbn import anbn as anbn
+from rtrl.tasks._anbn import anbn_chance as anbn_chance
 from rtrl.tasks._copy import copy_stream as copy_stream
+from rtrl.tasks._copy_memory import copy_memory as copy_memory
 from rtrl.tasks._delayed_sum import delayed_sum as delayed_sum
 from rtrl.tasks._delayed_sum import delayed_sum_floor as delayed_sum_floor
 from rtrl.tasks._drift import drifting_mimic as drifting_mimic
@@ -21,3 +25,7 @@ from rtrl.tasks._observed import simulated as simulated
 from rtrl.tasks._order_book import OrderBook as OrderBook
 from rtrl.tasks._pendulum import pushed_pendulum as pushed_pendulum
 from rtrl.tasks._ring import ring_walk as ring_walk
+from rtrl.tasks._selective_recall import selective_recall as selective_recall
+from rtrl.tasks._trace_conditioning import discounted_return as discounted_return
+from rtrl.tasks._trace_conditioning import trace_conditioning as trace_conditioning
+from rtrl.tasks._trace_conditioning import trace_conditioning_levels as trace_conditioning_levels

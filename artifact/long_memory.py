@@ -1,0 +1,168 @@
+"""Tasks whose credit is due long after the act, and how soon many networks at once solve them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
+
+import rtrl
+from artifact.comparison import States, begin, in_whole_windows
+from rtrl.tasks import adding_problem, anbn, copy_memory, selective_recall
+
+GAIN = 3.0
+"""Inputs are one-hot, and cells draw their weights for inputs of many lines: so they are multiplied by this."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Trials one after another, from a key and a number of steps; `error` of what is asked for counts.
+
+    A network has solved it when the mean error of the last `window` answers is at most `solved`.
+    """
+
+    stream: Callable[[PRNGKeyArray, int], tuple]
+    inputs: int
+    outputs: int
+    trial: int
+    loss: Callable[[Array, Array], Array]
+    error: Callable[[Array, Array], Array]
+    solved: float
+    window: int = 100
+
+
+def named(prediction: Array, y: Array) -> Array:
+    """1 if the wrong symbol is named."""
+    return (prediction.argmax() != y).astype(float)
+
+
+def squared_error(prediction: Array, y: Array) -> Array:
+    return jnp.sum((prediction - y) ** 2)
+
+
+def naming(stream: Callable, inputs: int, outputs: int, trial: int, solved: float = 0.05, window: int = 100) -> Task:
+    """A task that asks for one of the numbers from 0 on."""
+    loss = optax.softmax_cross_entropy_with_integer_labels
+    return Task(stream, inputs, outputs, trial, loss, named, solved, window)
+
+
+def recall(delay: int, symbols: int = 2, marked: int = 1, random_delay: bool = False) -> Task:
+    """Solved: 95 of the last 100 answers are right."""
+    stream = functools.partial(selective_recall, delay=delay, symbols=symbols, marked=marked, random_delay=random_delay)
+    return naming(stream, symbols + 2 * marked, symbols, delay + marked)
+
+
+def copying(delay: int, symbols: int = 8, length: int = 10) -> Task:
+    """Solved: 99 of 100 symbols of the last 20 words are right."""
+    stream = functools.partial(copy_memory, delay=delay, symbols=symbols, length=length)
+    return naming(stream, symbols + 2, symbols, delay + 2 * length, 0.01, 20 * length)
+
+
+def counting(longest: int) -> Task:
+    """Solved: 99 of 100 letters of the last 1000 that are certain."""
+    return naming(functools.partial(anbn, longest=longest), 2, 2, longest + 1, 0.01, 1000)
+
+
+def adding(length: int) -> Task:
+    """Solved: a mean squared error of 0.01 over the last 100 sums, where the best constant pays 1/6."""
+    stream = functools.partial(adding_problem, length=length)
+    return Task(stream, 2, 1, length, squared_error, squared_error, 0.01)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """An estimator, the period of its updates and an optax optimizer."""
+
+    estimator: rtrl.AbstractEstimator
+    update_every: int = 1
+    optimizer: Callable[..., optax.GradientTransformation] = optax.adam
+
+    def learner(self, task: Task) -> rtrl.Learner:
+        optimizer = optax.inject_hyperparams(self.optimizer)(learning_rate=0.0)
+        return rtrl.Learner(task.loss, self.estimator, optimizer, self.update_every, report=task.error)
+
+
+def model_of(task: Task, cell_of: Callable[..., rtrl.AbstractCell], key: PRNGKeyArray) -> rtrl.Model:
+    """A cell (from a number of inputs and a key), with a linear readout."""
+    cell_key, readout_key = jax.random.split(key)
+    cell = cell_of(task.inputs, key=cell_key)
+    width = jax.eval_shape(lambda: cell.output(cell.initial_state(), cell.example_input())).size
+    return rtrl.Model(cell, eqx.nn.Linear(width, task.outputs, key=readout_key))
+
+
+def elstm(units: int, timescales: tuple[float, float]) -> Callable[..., rtrl.AbstractCell]:
+    return functools.partial(rtrl.ELSTMCell, hidden_size=units, timescales=timescales)
+
+
+def around(delay: float, factor: float = 3.0) -> tuple[float, float]:
+    """Time constants from a third of a delay to three times it."""
+    return delay / factor, delay * factor
+
+
+def solve(
+    task: Task,
+    cell_of: Callable[..., rtrl.AbstractCell],
+    method: Method,
+    rates: Float[np.ndarray, " networks"],
+    keys: Key[Array, " networks"],
+    trials: int,
+    *,
+    to_the_end: bool = False,
+) -> pd.DataFrame:
+    """Trains networks, each at its own rate, until all have solved the task or seen so many trials.
+
+    A row each: the `rate`; the step at which it had `solved` the task (NaN if it has not); the mean `error` of its
+    last answers; the step after which it had `diverged` (NaN if all stayed finite). With `to_the_end` training goes on
+    when all have solved it.
+    """
+    learner, steps = method.learner(task), piece(task, method.update_every)
+    states = begin(learner, functools.partial(model_of, task, cell_of), keys)
+    states = in_whole_windows(rtrl.set_hyperparameters(states, learning_rate=jnp.asarray(rates, float)))
+    answers: list[list[np.ndarray]] = [[np.zeros(0)] * 2 for _ in keys]  # when, and how wrong
+    diverged = np.full(len(keys), np.nan)
+    for done in range(0, trials * task.trial, steps):
+        states, *outputs = _run(learner, task, states, jax.vmap(jax.random.fold_in, (0, None))(keys, done), steps)
+        for i, (error, asked, finite) in enumerate(zip(*map(np.asarray, outputs), strict=True)):
+            at = np.flatnonzero(asked)
+            answers[i] = [np.append(old, new) for old, new in zip(answers[i], (done + at, error[at]), strict=True)]
+            if np.isnan(diverged[i]) and not finite.all():
+                diverged[i] = done + finite.argmin()
+        solved = np.array(
+            [solved_at(task, at, errors, end) for (at, errors), end in zip(answers, diverged, strict=True)]
+        )
+        if not to_the_end and not np.isnan(np.fmin(solved, diverged)).any():
+            break
+    last = [errors[-task.window :].mean() for _, errors in answers]
+    return pd.DataFrame({"rate": rates, "solved": solved, "error": last, "diverged": diverged})
+
+
+def piece(task: Task, update_every: int) -> int:
+    """Steps between two looks at the networks: at least ten trials, in whole windows."""
+    return -(-max(8192, 10 * task.trial) // update_every) * update_every
+
+
+def solved_at(task: Task, at: np.ndarray, errors: np.ndarray, end: float = np.nan) -> float:
+    """The first step before `end` at which the mean error of the last answers was low enough; NaN if there is none."""
+    before = errors[: len(errors) if np.isnan(end) else np.searchsorted(at, end)]
+    if len(before) < task.window:
+        return np.nan
+    low = np.convolve(before, np.ones(task.window), "valid") <= task.solved * task.window + 1e-9
+    return float(at[low.argmax() + task.window - 1]) if low.any() else np.nan
+
+
+@eqx.filter_jit
+def _run(learner: rtrl.Learner, task: Task, states: States, keys: Key[Array, " networks"], steps: int) -> PyTree:
+    """The states after so many steps; the error at each, whether it was asked for, and whether all was finite."""
+
+    def one(state: PyTree, key: PRNGKeyArray) -> PyTree:
+        xs, ys, _, weight = task.stream(key, steps)
+        state, out = learner.run(state, GAIN * xs, ys, weight=weight)
+        return state, out.report, weight > 0, out.finite
+
+    return eqx.filter_vmap(one)(states, keys)

@@ -1,0 +1,63 @@
+"""The kept study of long memory: `python -m artifact.memory_study [PART …]`, each part kept as soon as it is done."""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from artifact.conditioning import conditioning
+from artifact.errors import run
+from artifact.measured import keep_tables
+from artifact.memory_parts import (
+    cells,
+    delays,
+    dense,
+    harder,
+    longest,
+    stability,
+    sums,
+    timescales,
+    windows,
+    words,
+)
+from artifact.pixels import pixels
+
+PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
+    part.__name__: part
+    for part in (
+        delays,
+        windows,
+        longest,
+        harder,
+        cells,
+        dense,
+        timescales,
+        stability,
+        sums,
+        words,
+        conditioning,
+        pixels,
+    )
+}
+
+
+def study(part: str) -> None:
+    """Runs a part and keeps its table in data/measured/."""
+    table = pd.concat(PARTS[part](), ignore_index=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"05_long_memory_{part}_networks.csv"
+        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
+        keep_tables(f"05_long_memory_{part}", [path], f"python -m artifact.memory_study {part}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m artifact.memory_study", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all of them, unless named")
+    for part in parser.parse_args().part or PARTS:
+        study(part)
+
+
+if __name__ == "__main__":
+    run(main)

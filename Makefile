@@ -75,10 +75,14 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 	env -u XLA_FLAGS -u OMP_NUM_THREADS $(PYTHON) -m pytest benchmarks --benchmark-only --benchmark-quiet
 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
-extended: $(LONG:%=build/extended/%.ipynb) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 2 hours
+extended: $(LONG:%=build/extended/%.ipynb) build/extended/long_memory $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 4 hours
 
 build/extended/laws: $(LAWS) $(SOURCES) | $(ENV)
 	RTRL_EXAMPLES=20000 $(PYTHON) -m pytest -n $(CORES) $(LAWS)
+	@mkdir -p $(@D) && touch $@
+
+build/extended/long_memory: $(SOURCES) | $(ENV)
+	$(PYTHON) -m artifact.memory_study
 	@mkdir -p $(@D) && touch $@
 
 rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or with SEED=1; as long as figures

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 import rtrl
+from artifact.comparison import best
 from artifact.long_memory import GAIN, around, elstm
 from rtrl.tasks import discounted_return, trace_conditioning, trace_conditioning_levels
 
@@ -20,7 +21,6 @@ STEPS = 60_000
 METHODS = {
     "RTRL": (rtrl.RTRL(), False),
     "TBPTT(1)": (rtrl.TBPTT(1), False),
-    "TBPTT(10)": (rtrl.TBPTT(10), False),
     "readout only": (rtrl.TBPTT(1), True),
 }
 """An estimator, and whether the cell stays as it was drawn."""
@@ -73,7 +73,7 @@ def conditioning() -> Iterator[pd.DataFrame]:
             score = functools.partial(_errors, estimator, readout_only, interval, discount)
             rates = np.repeat((0.0003, 0.001, 0.003), NETWORKS // 3)
             tuning, scored = jax.random.split(jax.random.key(interval), (2, NETWORKS))
-            rate = rates[score(tuning, rates).reshape(3, -1).mean(axis=1).argmin() * (NETWORKS // 3)]
+            rate = best(rates[:: NETWORKS // 3], score(tuning, rates))
             error = score(scored, np.full(NETWORKS, rate))
             print(interval, name, rate, error.mean(), least, constant, flush=True)
             labels = {"interval": interval, "method": name, "rate": rate, "least": least, "constant": constant}

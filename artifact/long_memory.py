@@ -17,14 +17,14 @@ from artifact.comparison import States, begin, in_whole_windows
 from rtrl.tasks import adding_problem, anbn, copy_memory, selective_recall
 
 GAIN = 3.0
-"""Inputs are one-hot, and cells draw their weights for inputs of many lines: so they are multiplied by this."""
+"""By which inputs are multiplied: cells draw their weights in proportion to 1/√units, which is small for few inputs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Trials one after another, from a key and a number of steps; `error` of what is asked for counts.
+    """Trials one after another, of `trial` steps in the mean; `stream` makes them from a key and a number of steps.
 
-    A network has solved it when the mean error of the last `window` answers is at most `solved`.
+    A network has solved it when the mean `error` of its last `window` answers is at most `solved`.
     """
 
     stream: Callable[[PRNGKeyArray, int], tuple]
@@ -65,8 +65,9 @@ def copying(delay: int, symbols: int = 8, length: int = 10) -> Task:
 
 
 def counting(longest: int) -> Task:
-    """Solved: 99 of 100 letters of the last 1000 that are certain."""
-    return naming(functools.partial(anbn, longest=longest), 2, 2, longest + 1, 0.01, 1000)
+    """Solved: at most one wrong letter in 20 words of mean length, over the certain letters of the last 100 words."""
+    letters = (longest + 1) / 2  # that are certain, in a word
+    return naming(functools.partial(anbn, longest=longest), 2, 2, longest + 1, 0.05 / letters, int(100 * letters))
 
 
 def adding(length: int) -> Task:
@@ -118,8 +119,8 @@ def solve(
     """Trains networks, each at its own rate, until all have solved the task or seen so many trials.
 
     A row each: the `rate`; the step at which it had `solved` the task (NaN if it has not); the mean `error` of its
-    last answers; the step after which it had `diverged` (NaN if all stayed finite). With `to_the_end` training goes on
-    when all have solved it.
+    last answers; the step after which it had `diverged` (NaN if all stayed finite). What comes after so many trials of
+    mean length does not count. With `to_the_end` training goes on when all have solved it.
     """
     learner, steps = method.learner(task), piece(task, method.update_every)
     states = begin(learner, functools.partial(model_of, task, cell_of), keys)
@@ -133,9 +134,8 @@ def solve(
             answers[i] = [np.append(old, new) for old, new in zip(answers[i], (done + at, error[at]), strict=True)]
             if np.isnan(diverged[i]) and not finite.all():
                 diverged[i] = done + finite.argmin()
-        solved = np.array(
-            [solved_at(task, at, errors, end) for (at, errors), end in zip(answers, diverged, strict=True)]
-        )
+        ends = np.fmin(diverged, trials * task.trial)
+        solved = np.array([solved_at(task, at, errors, end) for (at, errors), end in zip(answers, ends, strict=True)])
         if not to_the_end and not np.isnan(np.fmin(solved, diverged)).any():
             break
     last = [errors[-task.window :].mean() for _, errors in answers]

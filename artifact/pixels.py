@@ -42,7 +42,8 @@ def read(
 ) -> Float[np.ndarray, "passes networks"]:
     """The share of test digits that networks name after each pass over the training digits, in a new order each.
 
-    With `told` the network's state begins anew with each digit; without, one digit follows another.
+    With `told` the network's state begins anew with each digit; without, one digit follows another. Test digits are
+    read one by one, from the initial state, by all: those who were not told have met it once.
     """
     learner = method.learner(task)
     states = begin(learner, functools.partial(model_of, task, cell_of), keys, batch_size)

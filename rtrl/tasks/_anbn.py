@@ -17,8 +17,8 @@ def anbn(key: PRNGKeyArray, steps: int, longest: int) -> Sequences:
 
     From the first b on, a network that has counted knows all that follows up to the next word's first a: these steps
     have `weight` 1. Among the a's nobody can know when the b's begin: weight 0. After the last complete word there are
-    a's without weight. Returns xs (time, 2), one-hot, ys (time,), 0 for a and 1 for b, `reset`, true where a word
-    begins, and `weight`.
+    a's without weight, from which those of a stream that follows cannot be told. Returns xs (time, 2), one-hot,
+    ys (time,), 0 for a and 1 for b, `reset`, true where a word begins, and `weight`.
 
     With counting the loss is 0; `anbn_chance` is that without. Gers & Schmidhuber (2001), "LSTM recurrent networks
     learn simple context-free and context-sensitive languages". Raises `ValueError` if `longest` is below 1 or the

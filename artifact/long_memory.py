@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 import rtrl
 from artifact.comparison import States, begin, in_whole_windows
-from rtrl.tasks import adding_problem, anbn, copy_memory, selective_recall
+from rtrl.tasks import selective_recall
 
 GAIN = 3.0
 """By which inputs are multiplied: cells draw their weights in proportion to 1/√units, which is small for few inputs."""
@@ -42,10 +42,6 @@ def named(prediction: Array, y: Array) -> Array:
     return (prediction.argmax() != y).astype(float)
 
 
-def squared_error(prediction: Array, y: Array) -> Array:
-    return jnp.sum((prediction - y) ** 2)
-
-
 def naming(stream: Callable, inputs: int, outputs: int, trial: int, solved: float = 0.05, window: int = 100) -> Task:
     """A task that asks for one of the numbers from 0 on."""
     loss = optax.softmax_cross_entropy_with_integer_labels
@@ -56,24 +52,6 @@ def recall(delay: int, symbols: int = 2, marked: int = 1, random_delay: bool = F
     """Solved: 95 of the last 100 answers are right."""
     stream = functools.partial(selective_recall, delay=delay, symbols=symbols, marked=marked, random_delay=random_delay)
     return naming(stream, symbols + 2 * marked, symbols, delay + marked)
-
-
-def copying(delay: int, symbols: int = 8, length: int = 10) -> Task:
-    """Solved: 99 of 100 symbols of the last 20 words are right."""
-    stream = functools.partial(copy_memory, delay=delay, symbols=symbols, length=length)
-    return naming(stream, symbols + 2, symbols, delay + 2 * length, 0.01, 20 * length)
-
-
-def counting(longest: int) -> Task:
-    """Solved: at most one wrong letter in 20 words of mean length, over the certain letters of the last 100 words."""
-    letters = (longest + 1) / 2  # that are certain, in a word
-    return naming(functools.partial(anbn, longest=longest), 2, 2, longest + 1, 0.05 / letters, int(100 * letters))
-
-
-def adding(length: int) -> Task:
-    """Solved: a mean squared error of 0.01 over the last 100 sums, where the best constant pays 1/6."""
-    stream = functools.partial(adding_problem, length=length)
-    return Task(stream, 2, 1, length, squared_error, squared_error, 0.01)
 
 
 @dataclasses.dataclass(frozen=True)

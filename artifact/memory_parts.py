@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Array, Key
 
 import rtrl
-from artifact.long_memory import Method, Task, adding, around, copying, counting, elstm, recall, solve
+from artifact.long_memory import Method, Task, around, elstm, recall, solve
 
 NETWORKS = 12
 RATES = 0.003, 0.01, 0.03
@@ -204,31 +204,3 @@ def stability() -> Rows:
             rows = solve(recall(delay), cell, method, np.repeat(rates, NETWORKS), keys, 1000, to_the_end=True)
             yield rows.assign(delay=delay, method=name, cure=cure, trial=delay + 1, trials=1000)
             print(name, cure, rows.groupby("rate").count(), flush=True)
-
-
-def sums() -> Rows:
-    """The adding problem."""
-    for length in (50, 200, 1000):
-        methods = (
-            EXACT | {"TBPTT(1)": IMMEDIATE["TBPTT(1)"]} | CHUNKS | {"chunks, twice": within(length)["chunks, twice"]}
-        )
-        del methods["RTRL, every 16"]
-        if length == 1000:
-            del methods["TBPTT(1)"]
-        for name, method in methods.items():
-            yield tuned(adding(length), elstm(32, around(length)), method, 3000, length=length, method=name)
-
-
-def words() -> Rows:
-    """Copy memory and aⁿbⁿ."""
-    tasks = {f"copy, delay {d}": (copying(d), around(d + 10), 2 * (d + 20), 2000) for d in (50, 500)}
-    tasks |= {f"a^n b^n, n to {n}": (counting(n), around(n), 4 * n, 3000) for n in (10, 30, 100)}
-    for label, (task, scales, chunk, trials) in tasks.items():
-        methods = {
-            "RTRL, every 16": EXACT["RTRL, every 16"], "TBPTT(1)": IMMEDIATE["TBPTT(1)"],
-            "chunks of 16": CHUNKS["chunks of 16"], "chunks, twice": Method(rtrl.ChunkedBPTT(), chunk),
-        }  # fmt: skip
-        if label == "copy, delay 500":  # a million steps each; no window of less than 510 has a gradient here
-            methods = {name: methods[name] for name in ("RTRL, every 16", "chunks, twice")}
-        for name, method in methods.items():
-            yield tuned(task, elstm(64, scales), method, trials, task=label, method=name)

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import jax
 import pandas as pd
 
 from artifact.conditioning import conditioning
@@ -17,10 +18,8 @@ from artifact.memory_parts import (
     harder,
     longest,
     stability,
-    sums,
     timescales,
     windows,
-    words,
 )
 from artifact.pixels import pixels
 
@@ -35,8 +34,6 @@ PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
         dense,
         timescales,
         stability,
-        sums,
-        words,
         conditioning,
         pixels,
     )
@@ -57,6 +54,7 @@ def main() -> None:
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all of them, unless named")
     for part in parser.parse_args().part or PARTS:
         study(part)
+        jax.clear_caches()  # each compiled program maps memory, and a process may have only so many mappings
 
 
 if __name__ == "__main__":

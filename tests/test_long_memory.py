@@ -9,14 +9,14 @@ import pytest
 
 import rtrl
 from artifact.conditioning import predict_returns
-from artifact.long_memory import Method, Task, adding, elstm, naming, recall, solve, solved_at, squared_error
+from artifact.long_memory import Method, Task, elstm, named, naming, recall, solve, solved_at
 from artifact.pixels import read
 
 KEYS = jax.random.split(jax.random.key(0), 2)
 
 
 def some_task(window, solved):
-    return Task(lambda key, steps: (), 1, 1, 1, squared_error, squared_error, solved, window)
+    return Task(lambda key, steps: (), 1, 1, 1, named, named, solved, window)
 
 
 def test_a_task_is_solved_at_the_first_answer_whose_last_ones_were_good_enough():
@@ -41,7 +41,7 @@ def test_the_exact_gradient_solves_recall_and_the_immediate_one_does_not():
 
 def test_a_network_that_diverges_is_said_to():
     rows = solve(
-        adding(8), elstm(4, (2.0, 18.0)), Method(rtrl.RTRL(), optimizer=optax.sgd), np.array([1e-3, 1e30]), KEYS, 2000
+        recall(6), elstm(4, (2.0, 18.0)), Method(rtrl.RTRL(), optimizer=optax.sgd), np.array([1e-3, 1e30]), KEYS, 2000
     )
     assert rows["diverged"].isna().tolist() == [True, False]
     assert rows["solved"].isna().all()

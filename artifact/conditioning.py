@@ -13,10 +13,10 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
 import rtrl
 from artifact.comparison import best
-from artifact.long_memory import GAIN, around, elstm
+from artifact.long_memory import GAIN, NETWORKS, around, elstm
 from rtrl.tasks import discounted_return, trace_conditioning, trace_conditioning_levels
 
-NETWORKS, UNITS = 12, 16
+UNITS = 16
 STEPS = 60_000
 METHODS = {
     "RTRL": (rtrl.RTRL(), False),

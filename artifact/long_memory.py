@@ -16,6 +16,9 @@ import rtrl
 from artifact.comparison import States, begin, in_whole_windows
 from rtrl.tasks import selective_recall
 
+NETWORKS = 12
+"""Of the kept study, for each point."""
+
 GAIN = 3.0
 """By which inputs are multiplied: cells draw their weights in proportion to 1/√units, which is small for few inputs."""
 
@@ -101,8 +104,7 @@ def solve(
     mean length does not count. With `to_the_end` training goes on when all have solved it.
     """
     learner, steps = method.learner(task), piece(task, method.update_every)
-    states = begin(learner, functools.partial(model_of, task, cell_of), keys)
-    states = in_whole_windows(rtrl.set_hyperparameters(states, learning_rate=jnp.asarray(rates, float)))
+    states = untrained(learner, task, cell_of, rates, keys)
     answers: list[list[np.ndarray]] = [[np.zeros(0)] * 2 for _ in keys]  # when, and how wrong
     diverged = np.full(len(keys), np.nan)
     for done in range(0, trials * task.trial, steps):
@@ -118,6 +120,19 @@ def solve(
             break
     last = [errors[-task.window :].mean() for _, errors in answers]
     return pd.DataFrame({"rate": rates, "solved": solved, "error": last, "diverged": diverged})
+
+
+def untrained(
+    learner: rtrl.Learner,
+    task: Task,
+    cell_of: Callable[..., rtrl.AbstractCell],
+    rates: Float[np.ndarray, " networks"],
+    keys: Key[Array, " networks"],
+    batch_size: int | None = None,
+) -> States:
+    """Fresh networks, each with its own rate, for streams that are cut between two updates only."""
+    states = begin(learner, functools.partial(model_of, task, cell_of), keys, batch_size)
+    return in_whole_windows(rtrl.set_hyperparameters(states, learning_rate=jnp.asarray(rates, float)))
 
 
 def piece(task: Task, update_every: int) -> int:

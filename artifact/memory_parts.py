@@ -13,9 +13,8 @@ import pandas as pd
 from jaxtyping import Array, Key
 
 import rtrl
-from artifact.long_memory import Method, Task, around, elstm, recall, solve
+from artifact.long_memory import NETWORKS, Method, Task, around, elstm, recall, solve
 
-NETWORKS = 12
 RATES = 0.003, 0.01, 0.03
 UNITS = 16
 DELAYS = 10, 30, 100, 300, 1000

@@ -11,11 +11,11 @@ import pandas as pd
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 import rtrl
-from artifact.comparison import begin, in_whole_windows
+from artifact.comparison import best
 from artifact.data import digits, mnist1d
-from artifact.long_memory import Method, Task, around, elstm, model_of, naming
+from artifact.long_memory import NETWORKS, Method, Task, around, elstm, naming, untrained
 
-NETWORKS, UNITS = 12, 32
+UNITS = 32
 
 Digits = tuple[Float[np.ndarray, "digits pixels"], Int[np.ndarray, " digits"]]
 
@@ -46,8 +46,7 @@ def read(
     read one by one, from the initial state, by all: those who were not told have met it once.
     """
     learner = method.learner(task)
-    states = begin(learner, functools.partial(model_of, task, cell_of), keys, batch_size)
-    states = in_whole_windows(rtrl.set_hyperparameters(states, learning_rate=jnp.asarray(rates, float)))
+    states = untrained(learner, task, cell_of, rates, keys, batch_size)
     shares = []
     for order in range(passes):
         shuffled = np.random.default_rng(order).permutation(len(training[1]))
@@ -94,7 +93,7 @@ def pixels() -> Iterator[pd.DataFrame]:
             rates, fifth = np.repeat((0.001, 0.003, 0.01), NETWORKS // 3), len(training[1]) // 5
             xs, ys = training
             found = learn(rates, tuning, (xs[:-fifth], ys[:-fifth]), (xs[-fifth:], ys[-fifth:]))[-1]
-            rate = rates[found.reshape(3, -1).mean(axis=1).argmax() * (NETWORKS // 3)]
+            rate = best(rates[:: NETWORKS // 3], -found)
             shares = learn(np.full(NETWORKS, rate), scored, training, test)[-1]
             print(data, name, rate, shares.mean(), flush=True)
             yield pd.DataFrame(

@@ -43,6 +43,7 @@ NOTEBOOKS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9]*.ipynb))))
 SOURCES := $(shell find rtrl artifact -name '*.py') requirements.lock notebooks/tiers.toml
 LAWS := $(wildcard tests/test_laws.py tests/test_cuts.py)
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
+MEMORY := $(if $(wildcard notebooks/05_long_memory.ipynb),build/extended/long_memory)
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
 
 # Beside other goals these two must have the folders to themselves.
@@ -75,7 +76,7 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 	env -u XLA_FLAGS -u OMP_NUM_THREADS $(PYTHON) -m pytest benchmarks --benchmark-only --benchmark-quiet
 
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
-extended: $(LONG:%=build/extended/%.ipynb) build/extended/long_memory $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 4 hours
+extended: $(LONG:%=build/extended/%.ipynb) $(MEMORY) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 4 hours
 
 build/extended/laws: $(LAWS) $(SOURCES) | $(ENV)
 	RTRL_EXAMPLES=20000 $(PYTHON) -m pytest -n $(CORES) $(LAWS)

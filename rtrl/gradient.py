@@ -13,8 +13,8 @@ from rtrl._checks import check_model, check_step, check_stream, flags, numbers
 from rtrl._sizes import check_sizes
 from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
-from rtrl.estimators import BPTT, AbstractEstimator, add
-from rtrl.model import Model, ModelOrShared, whole
+from rtrl.estimators import BPTT, AbstractEstimator, outputs_of, over_steps
+from rtrl.model import Model, ModelOrShared, read, whole
 
 Loss = Callable[[PyTree, Target], Scalar]
 
@@ -90,38 +90,39 @@ def window_gradient(
     if not jax.tree.leaves(xs) and reset is None:
         reset = jnp.zeros(len(jax.tree.leaves(ys)[0]), bool)
     states, residual = estimator.forward(model.cell, stream.cell, xs, stream.memory, reset)
-    (losses, predictions), direct, vs = loss_gradient(model, loss, states, xs, ys, weight, key)
-    through_time, _, memory = estimator.backward(model.cell, residual, vs)
-    gradient = to_shared(shared, eqx.tree_at(lambda g: g.cell, direct, add(direct.cell, through_time)))
+    outputs = outputs_of(model.cell, states, xs)
+    (losses, predictions), of_readout, v_outputs = loss_gradient(model.readout, loss, outputs, ys, weight, key)
+    of_cell, memory = estimator.from_outputs(model.cell, residual, states, xs, v_outputs)
+    gradient = to_shared(shared, of_parts(model, of_cell, of_readout))
     last = jax.tree.map(lambda s: s[-1], states)
     return StreamState(last, memory), StepGradient(losses, predictions, gradient)
 
 
 def loss_gradient(
-    model: Model, loss: Loss, states: State, xs: Input, ys: Target, weight: Any, key: Any
-) -> tuple[tuple[Float[Array, " time"], PyTree], Params, State]:
-    """Weighted losses and predictions of several steps, the direct part of the gradient, v = ∂ℓ/∂h of each state."""
-    params, static = split(model)
+    readout: Callable, loss: Loss, outputs: tuple[PyTree, PyTree], ys: Target, weight: Any, key: Any
+) -> tuple[tuple[Float[Array, " time"], PyTree], Params, PyTree]:
+    """Weighted losses and predictions of several steps, the readout's gradient, ∂ℓ/∂output at each step."""
+    params, static = split(readout)
+    floats, rest = outputs
 
-    def summed(params: Params, states: State) -> tuple[Scalar, tuple[Array, PyTree]]:
-        def one(state: State, x: Input, y: Target, weight: Any, key: Any) -> tuple[Array, PyTree]:
-            prediction = join(params, static).predict(state, x, key=key)
+    def summed(params: Params, floats: PyTree) -> tuple[Scalar, tuple[Array, PyTree]]:
+        def one(output: PyTree, y: Target, weight: Any, key: Any) -> tuple[Array, PyTree]:
+            prediction = read(join(params, static), output, key)
             value = loss(_without_way_back(prediction, weight), y)
             weighted = value if weight is None else jnp.where(weight == 0, 0, weight.astype(value.dtype) * value)
             return weighted, prediction
 
-        losses, predictions = over_steps(one, states, xs, ys, weight, key)
+        losses, predictions = over_steps(one, eqx.combine(floats, rest), ys, weight, key)
         return losses.sum(), (losses, predictions)
 
-    (_, seen), (direct, vs) = jax.value_and_grad(summed, argnums=(0, 1), has_aux=True)(params, states)
-    return seen, direct, vs
+    (_, seen), (gradient, v_outputs) = jax.value_and_grad(summed, argnums=(0, 1), has_aux=True)(params, floats)
+    return seen, gradient, v_outputs
 
 
-def over_steps(function: Callable, *trees: PyTree) -> Any:
-    """A function of one step over the leading time axis; a single step is not mapped, which runs faster."""
-    if len(jax.tree.leaves(trees)[0]) > 1:
-        return jax.vmap(function)(*trees)
-    return jax.tree.map(lambda a: jnp.asarray(a)[None], function(*jax.tree.map(lambda a: a[0], trees)))
+def of_parts(model: Model, of_cell: Params, of_readout: Params) -> Params:
+    """A gradient shaped like the model, from those of its two parts."""
+    parts = lambda m: (m.cell, m.readout)  # noqa: E731
+    return eqx.tree_at(parts, trained(model), (of_cell, of_readout), is_leaf=lambda leaf: leaf is None)
 
 
 def _without_way_back(prediction: PyTree, weight: Any) -> PyTree:

@@ -22,13 +22,22 @@ from rtrl._trained import trained
 from rtrl._types import Input, Target
 from rtrl._update import ForUpdate, all_finite, updated
 from rtrl.cells import begun
-from rtrl.estimators import BPTT, AbstractEstimator, add, key_of, largest
+from rtrl.estimators import (
+    BPTT,
+    AbstractEstimator,
+    add,
+    key_of,
+    largest,
+    outputs_of,
+    over_steps,
+    through_outputs,
+)
 from rtrl.gradient import (
     Loss,
     StepGradient,
     StreamState,
     loss_gradient,
-    over_steps,
+    of_parts,
     start,
     to_shared,
     window_gradient,
@@ -234,7 +243,10 @@ class Learner(eqx.Module):
             h = begun(model.cell, stream.cell, None if reset is None else reset[0])
             h = model.cell(h, jax.tree.map(lambda a: a[0], x))
             states = jax.tree.map(lambda a: a[None], h)
-            (losses, predictions), direct, vs = loss_gradient(model, self.loss, states, x, y, weight, key)
+            outputs = outputs_of(model.cell, states, x)
+            (losses, predictions), of_readout, v = loss_gradient(model.readout, self.loss, outputs, y, weight, key)
+            of_cell, vs = through_outputs(model.cell, states, x, v)
+            direct = of_parts(model, of_cell, of_readout)
             window = window.extended(x, vs, reset, weight, direct, losses[0])
             finite = jnp.isfinite(losses) & all_finite((direct, vs))
             shown = self._shown(y, StepGradient(losses, predictions, direct))

@@ -33,8 +33,7 @@ class Model(eqx.Module):
 
     def predict(self, state: State, x: Input, *, key: PRNGKeyArray | None = None) -> PyTree:
         """The prediction that belongs to the state after a step, and to that step's input."""
-        out = self.cell.output(state, x)
-        return self.readout(out) if key is None or not _takes_key(self.readout) else self.readout(out, key=key)
+        return read(self.readout, self.cell.output(state, x), key)
 
     def predictions(
         self, xs: Input, state: State | None = None, *, reset: Bool[Array, " time"] | None = None
@@ -54,6 +53,11 @@ ModelOrShared: TypeAlias = Model | eqx.nn.Shared
 def whole(model: Any) -> Model:
     """The model, with what `eqx.nn.Shared` keeps once in both of its places."""
     return model() if isinstance(model, eqx.nn.Shared) else model
+
+
+def read(readout: Callable, output: PyTree, key: PRNGKeyArray | None) -> PyTree:
+    """The prediction of a readout, which is given a key if it wants one."""
+    return readout(output) if key is None or not _takes_key(readout) else readout(output, key=key)
 
 
 def _takes_key(readout: Any) -> bool:

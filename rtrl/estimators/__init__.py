@@ -4,6 +4,9 @@ from rtrl.estimators._base import AbstractEstimator as AbstractEstimator
 from rtrl.estimators._base import Shared as Shared
 from rtrl.estimators._base import add as add
 from rtrl.estimators._base import largest as largest
+from rtrl.estimators._base import outputs_of as outputs_of
+from rtrl.estimators._base import over_steps as over_steps
+from rtrl.estimators._base import through_outputs as through_outputs
 from rtrl.estimators._chunked import BPTT as BPTT
 from rtrl.estimators._chunked import ChunkedBPTT as ChunkedBPTT
 from rtrl.estimators._eprop import EProp as EProp

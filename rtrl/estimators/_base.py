@@ -1,6 +1,7 @@
 """The protocol that every online gradient estimator follows."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
-from rtrl._trained import trained
+from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Pullback, State
 from rtrl.cells import AbstractCell, AbstractDenseCell, AbstractGatedCell, check_gate
 
@@ -102,6 +103,14 @@ class AbstractEstimator(eqx.Module):
         (_, memory, gradient), _ = jax.lax.scan(one, start, (xs, vs, reset))
         return gradient, to_inputs(cell, state, xs, reset, vs), memory
 
+    def from_outputs(
+        self, cell: AbstractCell, residual: Any, states: State, xs: Input, v_outputs: PyTree
+    ) -> tuple[Params, Memory]:
+        """The gradient from the cotangents of the cell's outputs: its direct part and `backward`'s; and the memory."""
+        direct, vs = through_outputs(cell, states, xs, v_outputs)
+        gradient, _, memory = self.backward(cell, residual, vs)
+        return add(direct, gradient), memory
+
     def begin(
         self, cell: AbstractCell, state: State, memory: Memory, reset: Bool[Array, " time"] | None
     ) -> tuple[State, Memory, Bool[Array, " time"] | None]:
@@ -150,6 +159,24 @@ def largest(filled: Int[Array, ""]) -> Int[Array, ""]:
 @largest.def_vmap
 def _largest_of_all(axis_size: int, in_batched: list[bool], filled: Int[Array, " networks"]) -> tuple[Array, bool]:
     return largest(filled.max(axis=0)), False
+
+
+def over_steps(function: Callable, *trees: PyTree) -> Any:
+    """A function of one step over the leading time axis; a single step is not mapped, which runs faster."""
+    if len(jax.tree.leaves(trees)[0]) > 1:
+        return jax.vmap(function)(*trees)
+    return jax.tree.map(lambda a: jnp.asarray(a)[None], function(*jax.tree.map(lambda a: a[0], trees)))
+
+
+def outputs_of(cell: AbstractCell, states: State, xs: Input) -> tuple[PyTree, PyTree]:
+    """What the cell puts out at each of several steps: what can be differentiated, and the rest."""
+    return eqx.partition(over_steps(cell.output, states, xs), eqx.is_inexact_array)
+
+
+def through_outputs(cell: AbstractCell, states: State, xs: Input, v_outputs: PyTree) -> tuple[Params, State]:
+    """Back through what the cell puts out: to its parameters and to its states."""
+    params, static = split(cell)
+    return jax.vjp(lambda p, s: outputs_of(join(p, static), s, xs)[0], params, states)[1](v_outputs)
 
 
 def to_inputs(cell: AbstractCell, state: State, xs: Input, reset: Bool[Array, " time"] | None, vs: State) -> Input:

@@ -67,8 +67,19 @@ class LayerLocalRTRL(AbstractEstimator):
     def backward(
         self, cell: StackedCell, residual: list[Passed], vs: State
     ) -> tuple[Params, Input, tuple[Memory, ...]]:
-        """The gradient by cotangents from the highest layer to the lowest; what leaves the highest is in `vs`."""
-        gradient, memories, v_stream = zeros(cell), [], None
+        return self._down(cell, residual, None, vs)
+
+    def from_outputs(
+        self, cell: StackedCell, residual: list[Passed], states: State, xs: Input, v_outputs: Array
+    ) -> tuple[Params, tuple[Memory, ...]]:
+        gradient, _, memory = self._down(cell, residual, v_outputs, jax.tree.map(jnp.zeros_like, states))
+        return gradient, memory
+
+    def _down(
+        self, cell: StackedCell, residual: list[Passed], v_stream: Array | None, vs: State
+    ) -> tuple[Params, Input, tuple[Memory, ...]]:
+        """The gradient by cotangents, of what leaves the highest layer and of all states, from there to the lowest."""
+        gradient, memories = zeros(cell), []
         for k in reversed(range(len(residual))):
             stream, states, _ = residual[k]
             glue, v_around, v_state = _through_output(cell, k, stream, states, v_stream)

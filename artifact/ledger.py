@@ -1,12 +1,39 @@
 """The ledger: every claim that notebooks published, under the statements that people make."""
 
+import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from artifact.claims import Claim
+from artifact.claims import Claim, Evidence, Kind, Outcome
 from artifact.errors import ArtifactError
 from artifact.paths import RESULTS, tier_root
+from artifact.statistics import holm, p_of_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A piece of evidence, with the notebook and the claim that it comes from."""
+
+    notebook: str
+    claim: str
+    evidence: Evidence
+    outcome_of_many: Outcome
+    """The outcome when the family-wise error of the whole ledger is held at five percent (Holm)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A statement against one rival, or against none, under one heading, and all that bears on it."""
+
+    heading: str
+    statement: str
+    rival: str
+    pieces: Sequence[Piece]
+
+    @property
+    def kind(self) -> Kind:
+        return Claim(self.statement, self.statement, [piece.evidence for piece in self.pieces]).kind
 
 
 def published(tier: str) -> list[tuple[str, Claim]]:
@@ -23,21 +50,53 @@ def published(tier: str) -> list[tuple[str, Claim]]:
     return [(record["notebook"], claim) for record, claim in zip(records, claims, strict=True)]
 
 
-def ledger(rows: Mapping[str, Sequence[str]], tier: str) -> list[tuple[str, list[tuple[str, Claim]]]]:
-    """For each statement, in the order of `rows`, the claims that bear on it, with their notebooks.
+def ledger(headings: Mapping[str, Mapping[str, Sequence[str]]], tier: str) -> list[Row]:
+    """One row for each statement and each rival among its evidence, in the order of `headings`.
 
-    `rows` names for each statement its claims. Raises `ArtifactError` if a row has no claim, a claim is not
-    published, or a published one is in no row: a statement without a computed verdict cannot stand.
+    `headings` names for each heading its statements, and for each statement its claims. Raises `ArtifactError` if a
+    statement has no claim, a claim is not published, or a published one is under no statement: a statement without a
+    computed verdict cannot stand.
     """
-    found = {claim.name: (notebook, claim) for notebook, claim in published(tier)}
-    wanted = {name for names in rows.values() for name in names}
-    if empty := [row for row, names in rows.items() if not names]:
+    statements = {row: names for rows in headings.values() for row, names in rows.items()}
+    claims = published(tier)
+    wanted, there = {name for names in statements.values() for name in names}, {claim.name for _, claim in claims}
+    if empty := [row for row, names in statements.items() if not names]:
         raise ArtifactError(f"rows: expected at least one claim for each, got none for {'; '.join(empty)}")
-    if missing := sorted(wanted - set(found)):
+    if missing := sorted(wanted - there):
         raise ArtifactError(f"rows: expected claims that a notebook publishes, got {', '.join(missing)}")
-    if left := sorted(set(found) - wanted):
+    if left := sorted(there - wanted):
         raise ArtifactError(f"rows: expected every published claim in a row, {', '.join(left)} is in none")
-    return [(row, [found[name] for name in names]) for row, names in rows.items()]
+    pieces = _pieces(claims)
+    return [
+        row
+        for heading, rows in headings.items()
+        for statement, names in rows.items()
+        for row in _by_rival(heading, statement, [piece for name in names for piece in pieces[name]])
+    ]
+
+
+def _by_rival(heading: str, statement: str, pieces: Iterable[Piece]) -> list[Row]:
+    by_rival: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        by_rival.setdefault(piece.evidence.rival, []).append(piece)
+    return [Row(heading, statement, rival, found) for rival, found in by_rival.items()]
+
+
+def _pieces(claims: Sequence[tuple[str, Claim]]) -> dict[str, list[Piece]]:
+    """The pieces of each claim, decided as if alone and as some among many."""
+    found = [(notebook, claim.name, e) for notebook, claim in claims for e in claim.evidence]
+    stands = holm([_p(e) for *_, e in found])
+    pieces: dict[str, list[Piece]] = {}
+    for (notebook, name, e), remains in zip(found, stands, strict=True):
+        pieces.setdefault(name, []).append(Piece(notebook, name, e, e.outcome if remains else "undecided"))
+    return pieces
+
+
+def _p(e: Evidence) -> float:
+    """The p-value of an outcome: of no effect beyond the threshold, or of one beyond the margin; 0 of what is exact."""
+    if e.outcome == "equivalent":
+        return max(p_of_interval(e.effect, e.interval, e.threshold + sign * e.margin, e.scatter) for sign in (-1, 1))
+    return p_of_interval(e.effect, e.interval, e.threshold, e.scatter)
 
 
 def _checked(record: Mapping) -> Claim:

@@ -58,3 +58,25 @@ def share_difference_interval(successes: int, of: int, other: int, of_other: int
     interval: Any = confint_proportions_2indep(successes, of, other, of_other, compare="diff", method="newcomb")
     low, high = interval
     return float(low), float(high)
+
+
+def p_of_interval(effect: float, interval: tuple[float, float], threshold: float, scatter: float = 0.0) -> float:
+    """The two-sided p-value of an effect at the threshold, from its 95 percent interval; 0 for one that is exact.
+
+    The half of the interval towards the threshold is taken for 1.96 standard errors of a normal law; Altman & Bland
+    (2011), "How to obtain the P value from a confidence interval", BMJ 343, d2304. `scatter` is taken off the distance.
+    """
+    low, high = interval
+    distance, half = abs(effect - threshold) - scatter, effect - low if effect > threshold else high - effect
+    if half <= 0:
+        return float(distance <= 0)
+    return float(2 * stats.norm.sf(max(distance, 0.0) * stats.norm.ppf(0.975) / half))
+
+
+def holm(p_values: ArrayLike) -> list[bool]:
+    """Which hypotheses are rejected when the family-wise error is held at five percent; Holm (1979), "A simple
+    sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2).
+    """
+    from statsmodels.stats.multitest import multipletests  # as above
+
+    return [bool(rejected) for rejected in multipletests(np.asarray(p_values), alpha=0.05, method="holm")[0]]

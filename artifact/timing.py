@@ -1,12 +1,16 @@
-"""Wall-clock times of calls."""
+"""Wall-clock times and memory of compiled calls."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Float
+import pandas as pd
+from jaxtyping import Float, PyTree
+
+import rtrl
 
 
 def timed(call: Callable[[], Any], repeats: int = 7) -> Float[np.ndarray, " repeats"]:
@@ -15,9 +19,31 @@ def timed(call: Callable[[], Any], repeats: int = 7) -> Float[np.ndarray, " repe
     Waits for what a call returns. Machines are noisy: show the median, and the fastest and slowest.
     """
     jax.block_until_ready(call())
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
+    return np.array([_seconds(call) for _ in range(repeats)])
+
+
+def in_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> pd.DataFrame:
+    """Seconds of each call in each round: in turn, so that whatever slows the machine slows all of them alike."""
+    for call in calls.values():
         jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - began)
-    return np.array(seconds)
+    return pd.DataFrame([{name: _seconds(call) for name, call in calls.items()} for _ in range(rounds)])
+
+
+def ready(learner: rtrl.Learner, state: Any, stream: tuple) -> tuple[Callable[[], Any], int]:
+    """A compiled run over a stream (xs, ys[, reset, weight]), and its memory in bytes beside model and optimizer:
+    what is kept from step to step, an open window included, and what the compiler reserves for the work in between.
+    """
+    run = eqx.filter_jit(lambda s, xs, ys, reset=None, weight=None: learner.run(s, xs, ys, reset=reset, weight=weight))
+    scratch = run.lower(state, *stream).compile().compiled.memory_analysis().temp_size_in_bytes
+    return lambda: run(state, *stream), size((state.stream, state.window)) + scratch
+
+
+def size(tree: PyTree) -> int:
+    """Bytes of all arrays."""
+    return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree) if hasattr(a, "dtype"))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - began

@@ -17,13 +17,9 @@ def check_model(model: Any) -> None:
     """Raises `TypeError` unless it is a model, its parameters can be trained and its state can be differentiated."""
     if not isinstance(model, Model | eqx.nn.Shared):
         raise TypeError(f"model: expected rtrl.Model(cell, readout), got {type(model).__name__}")
-    if type(whole(model)) is not Model:
-        raise TypeError(
-            f"model: expected rtrl.Model itself, got its subclass {type(whole(model)).__name__}; what is between input "
-            f"and prediction belongs in the cell (rtrl.StackedCell takes any callable module) or in the readout"
-        )
+    cell = whole(model).cell
     check_trained(model)
-    for leaf in jax.tree.leaves(whole(model).cell.initial_state()):
+    for leaf in jax.tree.leaves(cell.initial_state()):
         if not eqx.is_array_like(leaf) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
             got = f"one of dtype {jnp.asarray(leaf).dtype}" if eqx.is_array_like(leaf) else type(leaf).__name__
             raise TypeError(f"cell: expected a state of floating-point or complex arrays, got {got}")

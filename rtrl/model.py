@@ -51,8 +51,17 @@ ModelOrShared: TypeAlias = Model | eqx.nn.Shared
 
 
 def whole(model: Any) -> Model:
-    """The model, with what `eqx.nn.Shared` keeps once in both of its places."""
-    return model() if isinstance(model, eqx.nn.Shared) else model
+    """The model, with what `eqx.nn.Shared` keeps once in both of its places.
+
+    Raises `TypeError` for a subclass of `Model`, whose own way from the input to the prediction would be passed over.
+    """
+    model = model() if isinstance(model, eqx.nn.Shared) else model
+    if isinstance(model, Model) and type(model) is not Model:
+        raise TypeError(
+            f"model: expected rtrl.Model itself, got its subclass {type(model).__name__}; what is between input and "
+            f"prediction belongs in the cell (rtrl.StackedCell takes any callable module) or in the readout"
+        )
+    return model
 
 
 def read(readout: Callable, output: PyTree, key: PRNGKeyArray | None) -> PyTree:

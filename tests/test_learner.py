@@ -341,6 +341,13 @@ class Growing(Nameless):
         return jnp.concatenate([state, x])
 
 
+class Doubled(rtrl.Model):
+    """A model with a way of its own to the prediction."""
+
+    def predict(self, state, x, *, key=None):
+        return 2 * super().predict(state, x, key=key)
+
+
 class Table(Nameless):
     table: jax.Array
 
@@ -404,6 +411,12 @@ def bad_calls():
         "time_step: expected a positive number, got 0.0": lambda: rtrl.CTRNNCell(2, 3, key=key, time_step=0.0),
         "cell: expected a state of floating-point or complex arrays, got one of dtype int": lambda: learner.init(
             rtrl.Model(Counting(), eqx.nn.Identity())
+        ),
+        "model: expected rtrl.Model itself, got its subclass Doubled; what is": lambda: learner.init(
+            Doubled(model.cell, model.readout)
+        ),
+        "model: expected rtrl.Model itself, got its subclass Doubled": lambda: rtrl.start(
+            rtrl.RTRL(), Doubled(model.cell, model.readout)
         ),
         "cell: expected Nameless to define example_input()": lambda: rtrl.TBPTT(2).init(Nameless(), jnp.zeros(2)),
     }

@@ -4,13 +4,16 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+import scipy.stats
 
 from artifact.claims import Claim
 from artifact.errors import ArtifactError
 from artifact.flops import flops
 from artifact.ledger import ledger
 from artifact.notebook import Evidence
+from artifact.statistics import p_of_interval
 
 
 @pytest.fixture
@@ -32,12 +35,21 @@ def claims(tmp_path, monkeypatch):
     return save
 
 
-def test_ledger_gives_each_row_its_claims(claims):
-    rows = ledger({"Both hold": ["second", "first"]}, "paper")
-    assert [(n, c.name, c.verdict) for n, c in rows[0][1]] == [
-        ("01_one", "second", "supported"),
-        ("01_one", "first", "supported"),
+def test_ledger_gives_each_row_its_pieces(claims):
+    (row,) = ledger({"Heading": {"Both hold": ["second", "first"]}}, "paper")
+    assert (row.heading, row.statement, row.rival, row.kind) == ("Heading", "Both hold", "", "supported")
+    assert [(p.notebook, p.claim, p.outcome_of_many) for p in row.pieces] == [
+        ("01_one", "second", "for"),
+        ("01_one", "first", "for"),
     ]
+
+
+def test_rivals_are_not_pooled(claims):
+    pieces = [Evidence(str(k), 0.5, (0.4, 0.6), "ratio", "below", 1.0, rival=rival) for k, rival in enumerate("abba")]
+    claims(**Claim("first", "It holds", pieces).record())
+    rows = ledger({"Heading": {"A": ["first"], "B": ["second"]}}, "paper")
+    found = [(row.statement, row.rival, [p.evidence.condition for p in row.pieces]) for row in rows]
+    assert found == [("A", "a", ["0", "3"]), ("A", "b", ["1", "2"]), ("B", "", ["here"])]
 
 
 @pytest.mark.parametrize(
@@ -50,28 +62,47 @@ def test_ledger_gives_each_row_its_claims(claims):
 )
 def test_ledger_refuses_rows_without_verdicts_and_claims_without_rows(claims, rows, message):
     with pytest.raises(ArtifactError, match=message):
-        ledger(rows, "paper")
+        ledger({"Heading": rows}, "paper")
 
 
 def test_ledger_refuses_a_written_verdict(claims):
     claims(verdict="not supported")
     with pytest.raises(ArtifactError, match=r"first.*not supported"):
-        ledger({"A": ["first", "second"]}, "paper")
+        ledger({"Heading": {"A": ["first", "second"]}}, "paper")
 
 
 def test_ledger_knows_the_fourth_verdict(claims):
     undecided = Claim("first", "It holds", [Evidence("here", 0.5, (0.4, 0.6), "ratio", "below", 1.0, scatter=0.5)])
     claims(**undecided.record())
-    assert [claim.verdict for _, claim in ledger({"A": ["first", "second"]}, "paper")[0][1]] == [
-        "cannot tell",
-        "supported",
-    ]
+    rows = ledger({"Heading": {"A": ["first"], "B": ["second"]}}, "paper")
+    assert [row.kind for row in rows] == ["cannot tell", "supported"]
 
 
 def test_ledger_refuses_one_name_for_two_claims(claims):
     claims(name="second")
     with pytest.raises(ArtifactError, match="second more than once"):
-        ledger({"A": ["second"]}, "paper")
+        ledger({"Heading": {"A": ["second"]}}, "paper")
+
+
+def test_among_many_only_what_survives_holm_is_decided(claims):
+    """Twenty effects, each two standard errors off, decide alone (p = 0.046); together they do not (0.05 / 20)."""
+    weak = [Evidence(f"weak {k}", 2.0, (2.0 - 1.96, 2.0 + 1.96), "standard errors", "above", 0.0) for k in range(20)]
+    strong = Evidence("strong", 5.0, (5.0 - 1.96, 5.0 + 1.96), "standard errors", "above", 0.0)
+    claims(**Claim("first", "It holds", [*weak, strong]).record())
+    (row,) = ledger({"Heading": {"A": ["first", "second"]}}, "paper")
+    assert {p.evidence.outcome for p in row.pieces} == {"for"}
+    assert [p.evidence.condition for p in row.pieces if p.outcome_of_many == "for"] == ["strong", "here"]
+
+
+def test_the_p_value_of_an_interval_is_that_of_its_test():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.1, 1.0, 400)
+    test = scipy.stats.ttest_1samp(values, 0.0)
+    low, high = test.confidence_interval(0.95)
+    assert p_of_interval(values.mean(), (low, high), 0.0) == pytest.approx(test.pvalue, rel=0.2)
+    assert p_of_interval(1.0, (1.0, 1.0), 0.0) == 0.0  # counted exactly
+    assert p_of_interval(0.0, (0.0, 0.0), 0.0) == 1.0
+    assert p_of_interval(2.0, (1.0, 3.0), 0.0, scatter=2.0) == 1.0
 
 
 def test_flops_of_matrix_products_loops_and_branches():

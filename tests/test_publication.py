@@ -137,6 +137,34 @@ def test_evidence_decides_if_its_interval_lies_beyond_the_threshold_by_more_than
         assert dataclasses.replace(evidence("a", low, high, side), scatter=scatter).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "changes", "outcome"),
+    [
+        (0.95, 1.05, {"margin": 0.1}, "equivalent"),
+        (0.92, 0.98, {"margin": 0.1}, "equivalent"),  # there is a difference, too small to matter
+        (0.85, 0.98, {"margin": 0.1}, "for"),
+        (0.85, 1.05, {"margin": 0.1}, "undecided"),
+        (1.02, 1.15, {"margin": 0.1}, "against"),
+        (0.95, 1.05, {"margin": 0.1, "scatter": 0.06}, "undecided"),
+        (0.25, 0.75, {"seen": True}, "undecided"),
+        (1.25, 1.75, {"seen": True}, "against"),
+        (0.95, 1.05, {"seen": True, "margin": 0.1}, "equivalent"),
+        (0.25, 0.75, {"single": True}, "undecided"),
+        (1.25, 1.75, {"single": True}, "undecided"),
+    ],
+)
+def test_what_is_too_small_to_matter_tuned_in_sight_or_of_one_network(low, high, changes, outcome):
+    assert dataclasses.replace(evidence("a", low, high), **changes).outcome == outcome
+
+
+def test_verdicts_know_equivalence():
+    same, close = (dataclasses.replace(evidence("a", 0.95, 1.05), margin=margin) for margin in (0.1, 0.01))
+    assert Claim("a", "", [same, same]).kind == "equivalent"
+    assert Claim("a", "", [same, close]).kind == "cannot tell"
+    assert Claim("a", "", [same, evidence("b", 0.1, 0.9)]).kind == "in places"
+    assert Claim("a", "", [same, evidence("b", 1.1, 1.9)]).kind == "not supported"
+
+
 def test_scatter_is_how_far_the_end_next_to_the_threshold_moved_and_returns_to_the_evidence_of_the_paper(
     tmp_path, monkeypatch
 ):
@@ -165,6 +193,8 @@ def test_evidence_must_make_sense():
         Evidence("a", 2.0, (0.0, 1.0), "units", "below", 1.0)
     with pytest.raises(ValueError, match=r"scatter: expected at least 0, got -0\.1"):
         Evidence("a", 0.5, (0.0, 1.0), "units", "below", 1.0, scatter=-0.1)
+    with pytest.raises(ValueError, match="margin: expected at least 0, got -1"):
+        Evidence("a", 0.5, (0.0, 1.0), "units", "below", 1.0, margin=-1)
     with pytest.raises(ValueError, match="evidence: expected at least one"):
         Claim("empty", "Nothing.", [])
 

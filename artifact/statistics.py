@@ -63,7 +63,7 @@ def share_difference_interval(successes: int, of: int, other: int, of_other: int
 def p_of_interval(effect: float, interval: tuple[float, float], threshold: float, scatter: float = 0.0) -> float:
     """The two-sided p-value of an effect at the threshold, from its 95 percent interval; 0 for one that is exact.
 
-    The half of the interval towards the threshold is taken for 1.96 standard errors of a normal law; Altman & Bland
+    The half of the interval towards the threshold is taken for 1.96 normal standard errors; Altman & Bland
     (2011), "How to obtain the P value from a confidence interval", BMJ 343, d2304. `scatter` is taken off the distance.
     """
     low, high = interval

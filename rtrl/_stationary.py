@@ -1,4 +1,4 @@
-"""Gradient descent on the stationary law of a stochastic differential equation."""
+"""Gradient descent on the stationary distribution of a stochastic differential equation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ class Particles(eqx.Module):
 
 
 class StationaryTerm(diffrax.AbstractTerm):
-    r"""Gradient descent in continuous time on the stationary law of an SDE, one Diffrax term for all that moves.
+    r"""Gradient descent in continuous time on the stationary distribution of an SDE, a Diffrax term for all that moves.
 
     For $L(\theta) = \sum_k (E_{\pi_\theta} f_k(h) - \beta_k)^2$, with two copies h, h̄ of N particles on independent
     paths, J the sensitivity of h and a bar for the mean over particles,

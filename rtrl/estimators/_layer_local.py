@@ -67,11 +67,13 @@ class LayerLocalRTRL(AbstractEstimator):
     def backward(
         self, cell: StackedCell, residual: list[Passed], vs: State
     ) -> tuple[Params, Input, tuple[Memory, ...]]:
+        """The gradient by cotangents of the layers' states; what leaves the highest layer is in `vs`, too."""
         return self._down(cell, residual, None, vs)
 
     def from_outputs(
         self, cell: StackedCell, residual: list[Passed], states: State, xs: Input, v_outputs: Array
     ) -> tuple[Params, tuple[Memory, ...]]:
+        """The same from the cotangents of the output alone, which then go down the layers once and not twice."""
         gradient, _, memory = self._down(cell, residual, v_outputs, jax.tree.map(jnp.zeros_like, states))
         return gradient, memory
 

@@ -15,7 +15,7 @@ class LinearFilter:
     $$x_t = \varphi x_{t-1} + \sqrt{1 - \varphi^2}\, \varepsilon_t, \quad s^i_t = p_i s^i_{t-1} + x_t, \quad
       y_t = \sum_i c_i s^i_t + \sigma \eta_t, \qquad h_t = w h_{t-1} + u x_t$$
 
-    The loss is $L = \tfrac12 E(h_t - y_t)^2$ in the stationary law. All are components of one linear system
+    The loss is $L = \tfrac12 E(h_t - y_t)^2$ in the stationary distribution. All are components of one linear system
     $z_t = A z_{t-1} + b \varepsilon_t$ with z = (x, h, s), covariance Σ, error $d \cdot z$, and so
     $E z_t z_{t-k}^\top = A^k \Sigma$. Raises `ValueError` unless φ and all p are inside (-1, 1).
     """
@@ -27,7 +27,7 @@ class LinearFilter:
         self.poles, self.weights = np.array(poles), np.array(weights)
 
     def stream(self, key: PRNGKeyArray, steps: int) -> tuple[Float[Array, "time 1"], Float[Array, "time 1"]]:
-        """Inputs and targets, from the stationary law on."""
+        """Inputs and targets, from the stationary distribution on."""
         drive_key, noise_key = jax.random.split(key)
         drive = jax.random.normal(drive_key, (steps + BURN_IN,)) * jnp.sqrt(1 - self.correlation**2)
         poles, weights = jnp.asarray(self.poles, drive.dtype), jnp.asarray(self.weights, drive.dtype)

@@ -15,7 +15,7 @@ def ring_walk(
     $$x_t = (\cos \tfrac{2\pi k_t}{m}, \sin \tfrac{2\pi k_t}{m}), \qquad
       \mathrm{E}[x_{t+1} \mid x_t] = \lambda x_t, \quad \lambda = s + (1 - s) \cos \tfrac{2\pi}{m}$$
 
-    It sets out from the point `start`, or from anywhere with the same probability, which is its stationary law.
+    It sets out from the point `start`, or from anywhere with the same probability, its stationary distribution.
     Raises `ValueError` if `stay` is no probability or there are fewer than three points.
     """
     if not 0 <= stay <= 1 or points < 3:

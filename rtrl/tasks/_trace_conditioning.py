@@ -62,7 +62,7 @@ def trace_conditioning_levels(interval: Range, discount: float, pause: Range = (
     r"""The least mean squared error of the return, given the whole past, and that of the best constant.
 
     Let Y be the return from the step before a cue on, I the interval and P the pause: with
-    $Y = \gamma^I (1 + \gamma) + \gamma^{I + 2 + P} Y'$, Y' independent and of the same law, the first two moments of Y
+    $Y = \gamma^I (1 + \gamma) + \gamma^{I + 2 + P} Y'$, Y' independent and distributed like Y, its first two moments
     solve linear equations; those of the return at every step follow, with I or P conditioned on having lasted so far.
     """
     _check_ranges(interval, pause)

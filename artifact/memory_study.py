@@ -11,16 +11,9 @@ import pandas as pd
 from artifact.conditioning import conditioning
 from artifact.errors import run
 from artifact.measured import keep_tables
-from artifact.memory_parts import (
-    cells,
-    delays,
-    dense,
-    harder,
-    longest,
-    stability,
-    timescales,
-    windows,
-)
+from artifact.memory_cells import cells, dense, leaky, stability, timescales
+from artifact.memory_parts import delays, equal_memory, harder, longest, windows
+from artifact.memory_tasks import adding, counting
 from artifact.pixels import pixels
 
 PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
@@ -28,12 +21,16 @@ PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
     for part in (
         delays,
         windows,
+        equal_memory,
         longest,
         harder,
         cells,
         dense,
+        leaky,
         timescales,
         stability,
+        adding,
+        counting,
         conditioning,
         pixels,
     )

@@ -60,14 +60,19 @@ def share_difference_interval(successes: int, of: int, other: int, of_other: int
     return float(low), float(high)
 
 
+def half_towards(effect: float, interval: tuple[float, float], threshold: float) -> float:
+    """The length of the half of an interval that points towards a threshold."""
+    low, high = interval
+    return effect - low if effect > threshold else high - effect
+
+
 def p_of_interval(effect: float, interval: tuple[float, float], threshold: float, scatter: float = 0.0) -> float:
     """The two-sided p-value of an effect at the threshold, from its 95 percent interval; 0 for one that is exact.
 
     The half of the interval towards the threshold is taken for 1.96 normal standard errors; Altman & Bland
     (2011), "How to obtain the P value from a confidence interval", BMJ 343, d2304. `scatter` is taken off the distance.
     """
-    low, high = interval
-    distance, half = abs(effect - threshold) - scatter, effect - low if effect > threshold else high - effect
+    distance, half = abs(effect - threshold) - scatter, half_towards(effect, interval, threshold)
     if half <= 0:
         return float(distance <= 0)
     return float(2 * stats.norm.sf(max(distance, 0.0) * stats.norm.ppf(0.975) / half))

@@ -37,6 +37,8 @@ def apply() -> None:
             "lines.linewidth": 1.4,
             "axes.spines.top": False,
             "axes.spines.right": False,
+            "grid.color": "0.9",
+            "grid.linewidth": 0.6,
             "pdf.fonttype": 42,
         }
     )

@@ -34,8 +34,9 @@ def ready(learner: rtrl.Learner, state: Any, stream: tuple) -> tuple[Callable[[]
     what is kept from step to step, an open window included, and what the compiler reserves for the work in between.
     """
     run = eqx.filter_jit(lambda s, xs, ys, reset=None, weight=None: learner.run(s, xs, ys, reset=reset, weight=weight))
-    scratch = run.lower(state, *stream).compile().compiled.memory_analysis().temp_size_in_bytes
-    return lambda: run(state, *stream), size((state.stream, state.window)) + scratch
+    program = run.lower(state, *stream).compile()
+    scratch = program.compiled.memory_analysis().temp_size_in_bytes
+    return lambda: program(state, *stream), size((state.stream, state.window)) + scratch
 
 
 def size(tree: PyTree) -> int:

@@ -23,6 +23,8 @@ FORMAT = 1
 whether it is weakly typed, and the sha256 of every file below `state`. Leaves without entries are described only.
 """
 
+_FIELDS = {"path", "shape", "dtype", "weak"}
+
 
 class Checkpoints:
     """The last `keep` states in a folder, each under the number of steps of the stream that it has seen."""
@@ -113,6 +115,9 @@ class Checkpoints:
             raise self._refusal(steps, f"format {FORMAT}", got)
         if missing := {"steps", "leaves", "files"} - about.keys():
             raise self._refusal(steps, "an about.json that rtrl.follow wrote", f"one without {sorted(missing)}")
+        kinds = isinstance(about["leaves"], list), isinstance(about["files"], dict)
+        if not all(kinds) or not all(isinstance(leaf, dict) and leaf.keys() >= _FIELDS for leaf in about["leaves"]):
+            raise self._refusal(steps, "an about.json that rtrl.follow wrote", "one with other leaves or files")
         if about["steps"] != steps:
             raise self._refusal(steps, f"{steps} steps, as its name says", f"{about['steps']}")
         return about

@@ -1,6 +1,7 @@
 """What online learning carries from step to step, and what a step reports."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -105,14 +106,23 @@ def set_hyperparameters(state: LearnerState, **values: ArrayLike) -> LearnerStat
     """The state with other hyper-parameters of its optimizer, such as `learning_rate`, from the next update on.
 
     For optimizers built with `optax.inject_hyperparams(optax.adam)(learning_rate=1e-3)`, at any depth of a chain. (A
-    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it has not.
+    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it has not, or
+    that follows such a schedule.
     """
     arrays = {}
     for name, value in values.items():
-        found = optax.tree_utils.tree_get_all_with_path(state.optimizer, name)
+        if optax.tree_utils.tree_get_all_with_path(state.optimizer, name, _within("hyperparams_states")):
+            raise ValueError(f"{name}: expected a hyper-parameter given as a number, got one that follows a schedule")
+        found = optax.tree_utils.tree_get_all_with_path(state.optimizer, name, _within("hyperparams"))
         if not found:
             raise ValueError(
                 f"{name}: expected a hyper-parameter that optax.inject_hyperparams made settable, got none"
             )
         arrays[name] = jnp.broadcast_to(jnp.asarray(value, found[0][1].dtype), jnp.shape(found[0][1]))
-    return dataclasses.replace(state, optimizer=optax.tree_utils.tree_set(state.optimizer, **arrays))
+    changed = optax.tree_utils.tree_set(state.optimizer, _within("hyperparams"), **arrays)
+    return dataclasses.replace(state, optimizer=changed)
+
+
+def _within(field: str) -> Callable[[tuple, Any], bool]:
+    """Whether a path in an optimizer's state leads to an entry of `inject_hyperparams`' field."""
+    return lambda path, _: len(path) > 1 and getattr(path[-2], "name", None) == field

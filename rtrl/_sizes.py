@@ -15,6 +15,11 @@ def check_sizes(**sizes: Any) -> None:
             raise ValueError(f"{name}: expected an integer of at least 1, got {size!r}")
 
 
+def named(value: Any, most: int = 60) -> str:
+    """A value for a message: what it looks like if that is short, else its type."""
+    return repr(value) if len(repr(value)) <= most else type(value).__name__
+
+
 def check_positive(**numbers: float) -> None:
     """Raises `ValueError` unless every number is above 0."""
     for name, number in numbers.items():

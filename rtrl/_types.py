@@ -33,7 +33,6 @@ Memory: TypeAlias = PyTree
 Pullback: TypeAlias = Callable[[State], Params]
 """From the cotangent v = ∂ℓ/∂h of a state to the gradient v dh/dθ."""
 
-Cotangents: TypeAlias = Callable[[State], tuple[State, PyTree]]
 """From the states of several steps (leading time axis) to ∂ℓ/∂h of each, and whatever else came with the losses."""
 
 Scalar: TypeAlias = Float[Array, ""]

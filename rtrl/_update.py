@@ -1,6 +1,7 @@
 """One step of the optimizer, from what each stream of a batch gives to it."""
 
 import dataclasses
+import inspect
 from typing import Any
 
 import equinox as eqx
@@ -51,7 +52,9 @@ def _descent(
     """Optax descends along the conjugate of JAX's gradient of a complex parameter; real ones are themselves."""
     descent = jax.tree.map(jnp.conj, gradient)
     extended = optax.with_extra_args_support(optimizer)
-    updates, optimizer_state = extended.update(descent, optimizer_state, trained(model), value=value)
+    wanted = inspect.signature(extended.update).parameters.values()
+    extra = {"value": value} if any(p.name == "value" or p.kind == p.VAR_KEYWORD for p in wanted) else {}
+    updates, optimizer_state = extended.update(descent, optimizer_state, trained(model), **extra)
     return eqx.apply_updates(model, updates), optimizer_state
 
 

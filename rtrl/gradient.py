@@ -10,10 +10,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 
 from rtrl._checks import check_model, check_step, check_stream, flags, numbers
-from rtrl._sizes import check_sizes
+from rtrl._sizes import check_sizes, named
 from rtrl._trained import join, split, trained
 from rtrl._types import Input, Memory, Params, Scalar, State, Target
 from rtrl.estimators import BPTT, AbstractEstimator, outputs_of, over_steps
+from rtrl.memory import check_fits, memory_shapes
 from rtrl.model import Model, ModelOrShared, read, whole
 
 Loss = Callable[[PyTree, Target], Scalar]
@@ -38,7 +39,18 @@ class StepGradient(eqx.Module):
 
 
 def start(estimator: AbstractEstimator, model: ModelOrShared, key: PRNGKeyArray | None = None) -> StreamState:
-    """A stream at the cell's initial state. Raises what the estimator's `init` raises."""
+    """A stream at the cell's initial state.
+
+    Raises what the estimator's `init` raises, `TypeError` if the model cannot be trained, `MemoryError` if the
+    influence does not fit.
+    """
+    check_model(model)
+    check_fits(estimator, model)
+    return begin_stream(estimator, model, key)
+
+
+def begin_stream(estimator: AbstractEstimator, model: ModelOrShared, key: PRNGKeyArray | None = None) -> StreamState:
+    """`start` of a model that was looked at."""
     cell = whole(model).cell
     state = jax.tree.map(jnp.asarray, cell.initial_state())
     return StreamState(state, estimator.init(cell, state, key=key))
@@ -65,7 +77,14 @@ def step_gradient(
 
         stream, now = rtrl.step_gradient(estimator, model, value, stream, x, None)
         traces = jax.tree.map(lambda e, g: discount * decay * e + g, traces, now.gradient)        # TD(λ)
+
+    Raises `ValueError` for an offline estimator or a stream that another one has begun, `TypeError` if the model cannot
+    be trained or the loss is no scalar.
     """
+    check_online(estimator)
+    check_model(model)
+    _check_begun_by(estimator, model, stream)
+    check_step(whole(model), loss, x, y, key)
     given = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, y, reset, weight, key))
     xs, ys, resets, weights, keys = given
     stream, now = window_gradient(estimator, model, loss, stream, xs, ys, reset=resets, weight=weights, key=keys)
@@ -140,7 +159,28 @@ def to_shared(model: Any, gradient: Params) -> Params:
     return jax.vjp(lambda p: trained(whole(join(p, static))), params)[1](gradient)[0]
 
 
-@eqx.filter_jit
+def _check_begun_by(estimator: AbstractEstimator, model: ModelOrShared, stream: StreamState) -> None:
+    """Raises `ValueError` if the memory of a stream is not what the estimator's would be."""
+    forms = [
+        (jax.tree.structure(memory), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(memory)])
+        for memory in (memory_shapes(estimator, model), stream.memory)
+    ]
+    if forms[0] != forms[1]:
+        raise ValueError(
+            f"stream: expected one that rtrl.start({named(estimator)}, model) began, got the memory of another "
+            f"estimator or model"
+        )
+
+
+def check_online(estimator: AbstractEstimator) -> None:
+    """Raises `ValueError` for `BPTT`."""
+    if isinstance(estimator, BPTT):
+        raise ValueError(
+            "estimator: expected one with an online step, got BPTT(), which needs the whole sequence; "
+            "use rtrl.sequence_gradient(BPTT(), ...), or TBPTT(horizon) online"
+        )
+
+
 def sequence_gradient(
     estimator: AbstractEstimator,
     model: ModelOrShared,
@@ -166,12 +206,21 @@ def sequence_gradient(
     """
     check_model(model)
     check_sizes(update_every=update_every)
-    steps = check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)
-    reset, weight = flags(reset), numbers(weight)
+    check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)
+    check_fits(estimator, model)
+    return _sequence_gradient(estimator, model, loss, (xs, ys, flags(reset), numbers(weight)), update_every, key)
+
+
+@eqx.filter_jit
+def _sequence_gradient(
+    estimator: AbstractEstimator, model: ModelOrShared, loss: Loss, stream: tuple, k: int, key: PRNGKeyArray | None
+) -> tuple[Scalar, Params]:
+    xs, ys, reset, weight = stream
+    steps = len(jax.tree.leaves(stream)[0])
     x, y = jax.tree.map(lambda a: a[0], (xs, ys))
     check_step(whole(model), loss, x, y, key)
     keys = None if key is None else jax.random.split(key, steps)
-    stream, k = start(estimator, model, key), steps if isinstance(estimator, BPTT) else update_every
+    begun, k = begin_stream(estimator, model, key), steps if isinstance(estimator, BPTT) else k
 
     def window(carry: tuple, given: tuple) -> tuple[tuple, Array]:
         stream, total = carry
@@ -179,7 +228,7 @@ def sequence_gradient(
         stream, now = window_gradient(estimator, model, loss, stream, x, y, reset=reset, weight=weight, key=key)
         return (stream, jax.tree.map(jnp.add, total, now.gradient)), now.loss.sum()
 
-    carry = stream, jax.tree.map(jnp.zeros_like, trained(model))
+    carry = begun, jax.tree.map(jnp.zeros_like, trained(model))
     given, windowed, values = (xs, ys, reset, weight, keys), steps // k * k, []
     if windowed:
         carry, value = over_windows(window, carry, jax.tree.map(lambda a: a[:windowed], given), k)

@@ -16,14 +16,13 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 from rtrl._checks import check_like, check_model, check_one, check_step, check_stream, flags, numbers
 from rtrl._fingerprint import check_same, fingerprint
 from rtrl._learner_state import LearnerState, NonFiniteError, OpenWindow, StepOutput, open_window
-from rtrl._sizes import check_sizes
+from rtrl._sizes import check_sizes, named
 from rtrl._streams import branch, over_batch, over_streams, scan, stream_axes
 from rtrl._trained import trained
 from rtrl._types import Input, Target
 from rtrl._update import ForUpdate, all_finite, updated
 from rtrl.cells import begun
 from rtrl.estimators import (
-    BPTT,
     AbstractEstimator,
     add,
     key_of,
@@ -36,9 +35,10 @@ from rtrl.gradient import (
     Loss,
     StepGradient,
     StreamState,
+    begin_stream,
+    check_online,
     loss_gradient,
     of_parts,
-    start,
     to_shared,
     window_gradient,
 )
@@ -78,11 +78,11 @@ class Learner(eqx.Module):
         if self.nonfinite not in ("report", "raise", "restart"):
             raise ValueError(f"nonfinite: expected 'report', 'raise' or 'restart', got {self.nonfinite!r}")
         if not isinstance(self.estimator, AbstractEstimator):
-            raise TypeError(f"estimator: expected one such as rtrl.RTRL(), got {self.estimator!r}")
+            raise TypeError(f"estimator: expected one such as rtrl.RTRL(), got {named(self.estimator)}")
         if self.donate and self.nonfinite == "raise":
             raise ValueError("donate: expected False with nonfinite='raise', which hands the last finite state back")
         if not hasattr(self.optimizer, "update"):
-            raise TypeError(f"optimizer: expected an optax one such as optax.adam(1e-3), got {self.optimizer!r}")
+            raise TypeError(f"optimizer: expected an optax one such as optax.adam(1e-3), got {named(self.optimizer)}")
 
     def init(
         self, model: ModelOrShared, *, key: PRNGKeyArray | None = None, batch_size: int | None = None
@@ -94,13 +94,9 @@ class Learner(eqx.Module):
         """
         if batch_size is not None:
             check_sizes(batch_size=batch_size)
-        if isinstance(self.estimator, BPTT):
-            raise ValueError(
-                "estimator: expected one with an online step, got BPTT(), which needs the whole sequence; "
-                "use rtrl.sequence_gradient(BPTT(), ...), or TBPTT(horizon) online"
-            )
+        check_online(self.estimator)
         check_model(model)
-        check_fits(self.estimator, model, batch_size or 1)
+        check_fits(self.estimator, model, batch_size or 1, in_place=self.donate)
         state = LearnerState(
             model,
             self.optimizer.init(trained(model)),
@@ -111,8 +107,7 @@ class Learner(eqx.Module):
             fingerprint=jnp.asarray(fingerprint(self, model)),
             batch_size=batch_size,
         )
-        # No buffer twice, for `donate`; no weak type, which the first update would change and `run` compile again for.
-        return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True) if eqx.is_array(a) else a, state)
+        return _of_its_own(state, (self, model, key))
 
     def step(
         self,
@@ -159,7 +154,7 @@ class Learner(eqx.Module):
         self, model: ModelOrShared, key: PRNGKeyArray | None, batch_size: int | None
     ) -> tuple[StreamState, OpenWindow | None]:
         def stream(key: PRNGKeyArray | None) -> tuple[StreamState, OpenWindow | None]:
-            begins = start(self.estimator, model, key)
+            begins = begin_stream(self.estimator, model, key)
             return begins, open_window(whole(model), begins.cell, self.update_every) if self.update_every > 1 else None
 
         if batch_size is None:
@@ -232,7 +227,7 @@ class Learner(eqx.Module):
         losses = over_batch(losses, given[3], state.batch_size)
         window = None if state.window is None else dataclasses.replace(state.window, begin=streams.cell)
         after = dataclasses.replace(after, stream=streams, window=window, steps=state.steps + self.update_every)
-        return after, StepOutput(losses, shown[0], jnp.isfinite(losses) & finite, shown[1])
+        return after, StepOutput(losses, shown[0], jnp.isfinite(losses).at[-1].min(finite), shown[1])
 
     def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
         """One step of an open window; the step that fills it ends with an update."""
@@ -248,7 +243,7 @@ class Learner(eqx.Module):
             of_cell, vs = through_outputs(model.cell, states, x, v)
             direct = of_parts(model, of_cell, of_readout)
             window = window.extended(x, vs, reset, weight, direct, losses[0])
-            finite = jnp.isfinite(losses) & all_finite((direct, vs))
+            finite = jnp.isfinite(losses)
             shown = self._shown(y, StepGradient(losses, predictions, direct))
             return (StreamState(h, stream.memory), window), (), (losses, shown, finite)
 
@@ -308,6 +303,22 @@ class Learner(eqx.Module):
         if self.report is None:
             return now.prediction, None
         return None, over_steps(self.report, now.prediction, ys)
+
+
+def _of_its_own(state: LearnerState, given: Any) -> LearnerState:
+    """The state with no array twice and none that the user holds, for `donate`, and without weak types, which the first
+    update would change and `run` compile again for. An influence matrix is not copied.
+    """
+    seen = {id(a) for a in jax.tree.leaves(given)}
+
+    def own(a: Any) -> Any:
+        if not eqx.is_array(a):
+            return a
+        copy = id(a) in seen or isinstance(a, Tracer) or getattr(a, "weak_type", False)
+        seen.add(id(a))
+        return jnp.array(a, a.dtype, copy=True) if copy else a
+
+    return jax.tree.map(own, state)
 
 
 def _call(fixed: tuple[Learner, tuple, int | None], state: LearnerState) -> tuple[LearnerState, StepOutput]:

@@ -5,9 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
-from rtrl.estimators import RTRL, TBPTT, UORO, AbstractEstimator, EProp, SnAp
-from rtrl.gradient import start
+from rtrl._types import Memory
+from rtrl.estimators import RTRL, TBPTT, UORO, AbstractEstimator, EProp, Shared, SnAp
+from rtrl.model import whole
 
 
 def influence_bytes(estimator: AbstractEstimator, model: Any) -> int:
@@ -15,29 +17,51 @@ def influence_bytes(estimator: AbstractEstimator, model: Any) -> int:
 
     Nothing is allocated. Raises `TypeError` or `ValueError` if the estimator cannot serve the model's cell.
     """
-    key = jax.random.key(0)
-    stream = eqx.filter_eval_shape(lambda model: start(estimator, model, key), model)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(stream.memory))
+    return _of_streams(memory_shapes(estimator, model), 1)
 
 
-def check_fits(estimator: AbstractEstimator, model: Any, streams: int) -> None:
-    """Raises `MemoryError` if the device has less than the estimator needs, and names those that need less."""
-    needed, there = streams * influence_bytes(estimator, model), _device_bytes()
+def memory_shapes(estimator: AbstractEstimator, model: Any) -> Memory:
+    """The shapes and dtypes of an estimator's memory."""
+
+    def first(model: Any, key: Any) -> Memory:
+        cell = whole(model).cell
+        return estimator.init(cell, jax.tree.map(jnp.asarray, cell.initial_state()), key=key)
+
+    return eqx.filter_eval_shape(first, model, jax.random.key(0))
+
+
+def _of_streams(memory: Memory, streams: int) -> int:
+    """Bytes; what streams share is there once."""
+
+    def size(node: Any) -> int:
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(node))
+
+    nodes = jax.tree.leaves(memory, is_leaf=lambda node: isinstance(node, Shared))
+    return sum(size(node) * (1 if isinstance(node, Shared) else streams) for node in nodes)
+
+
+def check_fits(estimator: AbstractEstimator, model: Any, streams: int = 1, *, in_place: bool = False) -> None:
+    """Raises `MemoryError` if the device has less than the estimator needs, and names those that need less.
+
+    A step makes the next influence beside the one that it was given, unless it works in place.
+    """
+    copies = 1 if in_place else 2
+    needed, there = copies * _of_streams(memory_shapes(estimator, model), streams), _device_bytes()
     if there is None or needed <= there:
         return
-    smaller = {repr(e): _bytes(e, model, streams) for e in (RTRL(None), SnAp(1), EProp(), UORO(), TBPTT(10))}
+    smaller = {repr(e): _bytes(e, model, streams, copies) for e in (RTRL(None), SnAp(1), EProp(), UORO(), TBPTT(10))}
     fit = [
         f"{name} {_readable(size)}" for name, size in smaller.items() if size is not None and size < min(needed, there)
     ]
     raise MemoryError(
-        f"estimator: expected an influence that fits into {_readable(there)}, got {_readable(needed)} "
-        f"for {estimator!r}; {', '.join(fit) or 'no other estimator'} would fit"
+        f"estimator: expected an influence that fits into {_readable(there)}{' twice' * (copies - 1)}, got "
+        f"{_readable(needed)} for {estimator!r}; {', '.join(fit) or 'no other estimator'} would fit"
     )
 
 
-def _bytes(estimator: AbstractEstimator, model: Any, streams: int) -> int | None:
+def _bytes(estimator: AbstractEstimator, model: Any, streams: int, copies: int) -> int | None:
     try:
-        return streams * influence_bytes(estimator, model)
+        return copies * _of_streams(memory_shapes(estimator, model), streams)
     except (TypeError, ValueError):
         return None
 

@@ -40,8 +40,13 @@ class Model(eqx.Module):
     ) -> PyTree:
         """The predictions for a whole stream (leading time axis), without learning.
 
-        The stream starts from `state`, or from the cell's initial state, and begins anew where `reset` is true.
+        The stream starts from `state`, or from the cell's initial state, and begins anew where `reset` is true. Raises
+        `ValueError` if neither inputs nor resets say how many steps there are.
         """
+        if not jax.tree.leaves((xs, reset)):
+            raise ValueError(
+                "xs: expected at least one array, or a reset, which says how many steps there are; got none"
+            )
         states = self.cell.trajectory(self.cell.initial_state() if state is None else state, xs, reset)
         return jax.vmap(self.predict)(states, xs)
 

@@ -28,19 +28,23 @@ def from_sequences(
     *,
     batch_size: int | None = None,
     weight: ArrayLike | None = None,
+    one_target: bool | None = None,
 ) -> Sequences:
     r"""Sequences of a data set, one after another, as one stream or as `batch_size` parallel ones.
 
     `xs` and `ys` have axes (sequences, time, …), padded behind their `lengths`; targets may be (sequences, …) where
-    there is one for a whole sequence: it then stands at each step, and counts at the last. The streams begin anew with
-    each sequence; `weight` is 1 within a sequence unless given, and 0 behind its end. Without `batch_size` padding is
+    there is one for a whole sequence: it then stands at each step, and counts at the last. Which of
+    both is told from the shapes, unless `one_target` says it: a target of as many numbers as there are steps looks like
+    one for every step. The streams begin anew with each sequence; `weight` (sequences, time) is 1 within a sequence
+    unless given, and 0 behind its end. Without `batch_size` padding is
     left out. With it the time axis comes first, then the streams, and sequence i is the (i // B)-th of stream i % B;
     the last row is filled up with sequences of weight 0.
 
         xs, ys, reset, weight = rtrl.from_sequences(inputs, labels, lengths, batch_size=16)
         state, out = learner.run(state, xs, ys, reset=reset, weight=weight)
 
-    Raises `ValueError` if the arrays differ in the number of sequences or steps, or a length is not from 1 to that.
+    Raises `ValueError` if the arrays differ in the number of sequences or steps, a length is not from 1 to that, or
+    `weight` has another shape.
     """
     count, time = _shape(xs)
     lengths = np.full(count, time) if lengths is None else np.asarray(lengths)
@@ -50,7 +54,11 @@ def from_sequences(
             f"…), got {_summary(lengths)}; if the time axis of xs comes first, swap the axes"
         )
     inside = np.arange(time) < lengths[:, None]
-    ys, counted = _targets(ys, lengths, count, time)
+    ys, counted = _targets(ys, lengths, count, time, one_target)
+    if weight is not None and np.shape(weight) != (count, time):
+        raise ValueError(
+            f"weight: expected one number for each of {count} sequences and {time} steps, got shape {np.shape(weight)}"
+        )
     weights = np.where(inside, counted if weight is None else np.asarray(weight), 0).astype(float)
     reset = np.broadcast_to(np.arange(time) == 0, (count, time))
     if batch_size is None:
@@ -66,12 +74,17 @@ def _shape(xs: PyTree) -> tuple[int, int]:
     return next(iter(shapes))
 
 
-def _targets(ys: PyTree, lengths: np.ndarray, count: int, time: int) -> tuple[PyTree, np.ndarray]:
+def _targets(ys: PyTree, lengths: np.ndarray, count: int, time: int, one: bool | None) -> tuple[PyTree, np.ndarray]:
     """Targets for every step, and whether they count there."""
     shapes = {np.shape(leaf)[:2] for leaf in jax.tree.leaves(ys)}
     if any(shape[:1] != (count,) for shape in shapes):
         raise ValueError(f"ys: expected {count} sequences, as in xs, got shapes that begin with {sorted(shapes)}")
-    if all(shape == (count, time) for shape in shapes):
+    every_step = all(shape == (count, time) for shape in shapes)
+    if one is False and not every_step:
+        raise ValueError(
+            f"ys: expected targets of {count} sequences and {time} steps, got shapes that begin with {sorted(shapes)}"
+        )
+    if every_step and not one:
         return ys, np.ones((count, time), bool)
     spread = jax.tree.map(lambda a: np.repeat(np.asarray(a)[:, None], time, axis=1), ys)
     return spread, np.arange(time) == lengths[:, None] - 1

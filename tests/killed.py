@@ -23,14 +23,41 @@ import rtrl
 
 jax.config.update("jax_enable_x64", True)
 STEPS, CHUNK = 200, 7
+
+
+def elman(key):
+    return rtrl.ElmanCell(2, 3, key=key)
+
+
+def diagonal(key):
+    return rtrl.ELSTMCell(2, 3, key=key)
+
+
+def layers(key):
+    return rtrl.StackedCell([rtrl.GRUCell(2, 2, key=key), eqx.nn.LayerNorm(2), rtrl.ELSTMCell(2, 3, key=key)])
+
+
+def pendulum(key):
+    return rtrl.ODECell(lambda t, y, args: args[0] - y, jax.numpy.zeros(3), time_step=0.1, train_initial=True)
+
+
 CASES = {
-    "RTRL": (rtrl.RTRL(block_size=None), 1),
-    "RTRL in blocks": (rtrl.RTRL(block_size=4), 1),
-    "RTRL in blocks, an update in three steps": (rtrl.RTRL(block_size=4), 3),
-    "TBPTT": (rtrl.TBPTT(3), 1),
-    "UORO": (rtrl.UORO(), 1),
-    "SnAp, an update in three steps": (rtrl.SnAp(1), 3),
-    "KF-RTRL": (rtrl.KFRTRL(), 1),
+    "RTRL": (elman, rtrl.RTRL(block_size=None), 1),
+    "RTRL in blocks": (elman, rtrl.RTRL(block_size=4), 1),
+    "RTRL in blocks, an update in three steps": (elman, rtrl.RTRL(block_size=4), 3),
+    "RTRL of a diagonal cell, an update in three steps": (diagonal, rtrl.RTRL(), 3),
+    "RTRL of layers": (layers, rtrl.RTRL(), 1),
+    "RTRL of an equation": (pendulum, rtrl.RTRL(), 1),
+    "layer-local, an update in three steps": (layers, rtrl.LayerLocalRTRL(), 3),
+    "TBPTT": (elman, rtrl.TBPTT(3), 1),
+    "chunks": (elman, rtrl.ChunkedBPTT(), 3),
+    "UORO": (elman, rtrl.UORO(), 1),
+    "SnAp, an update in three steps": (elman, rtrl.SnAp(1), 3),
+    "e-prop": (elman, rtrl.EProp(), 1),
+    "RFLO": (elman, rtrl.RFLO(), 1),
+    "KF-RTRL": (elman, rtrl.KFRTRL(), 1),
+    "OK": (elman, rtrl.OK(2), 1),
+    "sketch": (elman, rtrl.SketchedRTRL(2), 1),
 }
 KILLS = 50
 
@@ -54,12 +81,12 @@ def numbers_of(state):
 
 
 def follow(case, checkpoints, result, chunk_done):
-    estimator, every = CASES[case]
+    cell, estimator, every = CASES[case]
     learner = rtrl.Learner(lambda p, y: ((p - y) ** 2).sum(), estimator, optax.adam(1e-2), update_every=every)
 
     @eqx.filter_jit
     def start():
-        model = rtrl.Model(rtrl.ElmanCell(2, 3, key=jax.random.key(0)), lambda h: h)
+        model = rtrl.Model(cell(jax.random.key(0)), lambda h: h)
         return learner.init(model, key=jax.random.key(1))
 
     state = start()

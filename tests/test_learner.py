@@ -56,28 +56,17 @@ def test_updates_at_every_step_follow_the_textbook_recursion_for_500_steps(cell,
 
 
 @pytest.mark.parametrize("batch", [(), (4,)], ids=["one stream", "batch"])
-@pytest.mark.parametrize("cell", ["gru", "lru"])
-def test_update_every_averages_gradients_taken_at_the_same_parameters(cell, batch):
-    model, (xs, (targets, _)) = make_model(cell), make_stream(23, batch=batch)
+def test_update_every_averages_gradients_taken_at_the_same_parameters(batch):
+    """That it does so however the stream is cut is one of the laws."""
+    model, (xs, (targets, _)) = make_model("gru"), make_stream(23, batch=batch)
     ys = targets, jnp.ones((23, *batch))
-    for estimator in [*forms(cell), rtrl.TBPTT(23)]:
+    visited = oracles.textbook_training(
+        model.cell, model.readout, weighted_loss, optax.adam(0.01), streams_of(xs, ys, batch), every=5
+    )
+    for estimator in forms("gru"):
         learner = rtrl.Learner(weighted_loss, estimator, optax.adam(0.01), update_every=5)
-        if cell == "gru" and estimator == forms(cell)[0]:
-            visited = oracles.textbook_training(
-                model.cell, model.readout, weighted_loss, optax.adam(0.01), streams_of(xs, ys, batch), every=5
-            )
-        ran, outputs = learner.run(learner.init(model, batch_size=batch[0] if batch else None), xs, ys)
-        stepped, losses = learner.init(model, batch_size=batch[0] if batch else None), []
-        for t in range(23):
-            stepped, output = learner.step(stepped, *jax.tree.map(lambda a, t=t: a[t], (xs, ys)))
-            losses.append(output.loss)
-        np.testing.assert_allclose(outputs.loss, jnp.stack(losses), rtol=1e-10)
-        np.testing.assert_allclose(parameters(ran), parameters(stepped), rtol=1e-9, atol=1e-11)
-        if cell == "gru" and not isinstance(estimator, rtrl.TBPTT):
-            np.testing.assert_allclose(parameters(ran), visited[-1], rtol=1e-9, atol=1e-10)
-        midway, _ = learner.run(stepped, xs[:4], jax.tree.map(lambda a: a[:4], ys))
-        again, _ = learner.run(ran, xs[:4], jax.tree.map(lambda a: a[:4], ys))
-        np.testing.assert_allclose(parameters(midway), parameters(again), rtol=1e-9, atol=1e-11)
+        ran, _ = learner.run(learner.init(model, batch_size=batch[0] if batch else None), xs, ys)
+        np.testing.assert_allclose(parameters(ran), visited[-1], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("estimator", [rtrl.RTRL(), rtrl.RTRL(block_size=5), rtrl.TBPTT(4)], ids=str)

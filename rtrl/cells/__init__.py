@@ -2,6 +2,7 @@
 
 from rtrl.cells._base import AbstractCell as AbstractCell
 from rtrl.cells._base import begun as begun
+from rtrl.cells._base import recurrence as recurrence
 from rtrl.cells._base import recurrent_parameters as recurrent_parameters
 from rtrl.cells._ctrnn import CTRNNCell as CTRNNCell
 from rtrl.cells._elman import ElmanCell as ElmanCell

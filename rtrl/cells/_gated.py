@@ -224,7 +224,7 @@ def sparse(weight_hh: Float[Array, "gates n n"], mask: Any) -> tuple[Float[Array
     if mask is None:
         return weight_hh, None
     kept = Mask(mask, weight_hh.shape[-1])
-    density = max(kept.kept.mean(), 1 / kept.kept.size)
+    density = float(max(kept.kept.mean(), 1 / kept.kept.size))  # a NumPy number would change the dtype
     return jnp.where(kept.kept[None], weight_hh / density**0.5, 0), kept
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
-from rtrl._trained import Frozen
+from rtrl._trained import Frozen, is_frozen
 from rtrl._types import Input, State
 from rtrl.cells._base import AbstractCell
 
@@ -48,8 +48,11 @@ class StackedCell(AbstractCell):
         if not layers:
             raise ValueError("layers: expected at least one cell, got none")
         for layer in layers:
-            if not callable(layer):
-                raise TypeError(f"layers: expected cells or callable modules, got {type(layer).__name__}")
+            if not callable(layer) or is_frozen(layer):
+                raise TypeError(
+                    f"layers: expected cells or callable modules, got {type(layer).__name__}"
+                    + "; freeze their arrays with eqx.tree_at" * is_frozen(layer)
+                )
         if mlp_width is not None and key is None:
             raise ValueError("key: expected a key with mlp_width, whose weights are drawn at random; got none")
         self.layers, self.residual = tuple(layers), residual
@@ -63,6 +66,14 @@ class StackedCell(AbstractCell):
             self.mlps = tuple(
                 _mlp(layer, out, mlp_width, key) for layer, out, key in zip(layers, widths, keys, strict=True)
             )
+
+    def __check_init__(self):
+        for method in "__call__ trajectory output arriving entering stream leaving".split():
+            if getattr(type(self), method) is not getattr(StackedCell, method):
+                raise TypeError(
+                    f"cell: expected {type(self).__name__} to keep StackedCell.{method}, from which its derivatives "
+                    f"are made, got one of its own; put what differs into a layer, or subclass rtrl.AbstractCell"
+                )
 
     def __call__(self, state: State, x: Input) -> State:
         states, stream = [], x
@@ -84,7 +95,7 @@ class StackedCell(AbstractCell):
         return tuple(layer.initial_state() if isinstance(layer, AbstractCell) else () for layer in self.layers)
 
     def example_input(self) -> Input:
-        if self.example.value is None:
+        if self.example.value is None and not isinstance(self.layers[0], AbstractCell):
             raise TypeError(
                 f"example: expected an example of an input for a window of past inputs, since the lowest layer is "
                 f"{type(self.layers[0]).__name__}; got none"
@@ -136,7 +147,7 @@ class StackedCell(AbstractCell):
                         f"got an input size of {_size(expected)}"
                     )
                 arrives = expected
-            out = None if arrives is None else _shape_out(layer, arrives)
+            out = None if arrives is None else _shape_out(layer, arrives, f"layer {k}")
             if isinstance(layer, AbstractCell):
                 out = arrives if with_mlp else out
                 if self.residual and _size(out) != _size(arrives):
@@ -151,11 +162,22 @@ def _size(shaped: PyTree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shaped))
 
 
-def _shape_out(layer: Callable, arrives: PyTree) -> Any:
-    """The shape of what a layer gives."""
+def _shape_out(layer: Callable, arrives: PyTree, name: str = "a layer") -> Any:
+    """The shape of what a layer gives; raises `ValueError` if a layer without state does not take what arrives."""
     if isinstance(layer, AbstractCell):
         return eqx.filter_eval_shape(lambda cell, x: cell.output(cell.initial_state(), x), layer, arrives)
-    return eqx.filter_eval_shape(lambda layer, x: layer(x), layer, arrives)
+    try:
+        return eqx.filter_eval_shape(lambda layer, x: layer(x), layer, arrives)
+    except (TypeError, ValueError, RuntimeError) as error:
+        got = f"{type(layer).__name__}, which raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        advice = "; what is random belongs in the readout, which is given keys" * ("requires a key" in str(error))
+        raise ValueError(
+            f"layers: expected {name} to take an input of shape {_shapes(arrives)}, got {got}{advice}"
+        ) from error
+
+
+def _shapes(arrives: PyTree) -> str:
+    return ", ".join(str(leaf.shape) for leaf in jax.tree.leaves(arrives))
 
 
 def _example(layer: Callable) -> PyTree:

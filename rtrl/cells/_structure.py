@@ -25,7 +25,7 @@ from rtrl.cells._gated import (
 TOLERANCE = {2: 5e-2, 4: 1e-3, 8: 1e-8}
 """By the bytes of a number: far above rounding, far below a derivative that is left out."""
 
-FIXED = "__call__ preactivations linearise gate_derivatives weights factors"
+FIXED = "__call__ trajectory preactivations linearise gate_derivatives weights factors"
 """What estimators take for granted beside the gate."""
 
 _checked: set = set()
@@ -47,6 +47,11 @@ def check_gate(cell: AbstractGatedCell) -> None:
     with jax.ensure_compile_time_eval():
         gate, initial = _largest_differences(cell)
     limit = TOLERANCE[cell.weight_ih.dtype.itemsize]
+    if not np.isfinite(gate):
+        raise TypeError(
+            f"cell: expected the gate of {name} to have finite derivatives at some state near 0, above 0 or near the "
+            f"initial one, where it is checked to be elementwise, got none; subclass rtrl.AbstractCell"
+        )
     if gate > limit:
         raise TypeError(
             f"cell: expected the gate of {name} to be elementwise, unit i of the next state a function of entries i of "
@@ -57,7 +62,8 @@ def check_gate(cell: AbstractGatedCell) -> None:
             f"cell: expected each unit of the initial state of {name} to depend on per-unit parameters of that unit "
             f"alone, got a derivative that differs by {initial:.0%}; subclass rtrl.AbstractCell"
         )
-    _checked.add(key)
+    if key is not None:
+        _checked.add(key)
 
 
 def _check_methods(cell: AbstractGatedCell, name: str) -> None:
@@ -104,10 +110,16 @@ def _bare(cell: AbstractGatedCell) -> Any:
 
 
 def _key(cell: AbstractGatedCell) -> Any:
-    """What decides the answer: the structure, the shapes, and the values that are not trained."""
+    """What decides the answer: the structure, the shapes, and the values that are not trained; None if it has none."""
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(split(cell)[0]))
-    frozen = [leaf for leaf in jax.tree.leaves(split(_bare(cell))[1]) if eqx.is_array(leaf) and not _unknown(leaf)]
-    return jax.tree.structure(cell), shapes, tuple(np.asarray(leaf).tobytes() for leaf in frozen)
+    rest = [leaf for leaf in jax.tree.leaves(split(_bare(cell))[1]) if not _unknown(leaf) and not _is_shape(leaf)]
+    values = tuple(np.asarray(leaf).tobytes() if eqx.is_array(leaf) else (type(leaf), leaf) for leaf in rest)
+    key = jax.tree.structure(cell), shapes, values
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def _largest_differences(cell: AbstractGatedCell) -> tuple[float, float]:
@@ -131,13 +143,24 @@ def _largest_differences(cell: AbstractGatedCell) -> tuple[float, float]:
     bare = jax.tree.map(sample, _bare(cell), is_leaf=lambda node: is_frozen(node) or _is_shape(node))
     state = jax.tree.map(direction, jax.eval_shape(cell.initial_state))
     preactivations = tuple(direction(jax.ShapeDtypeStruct(w.shape[:2], w.dtype)) for w in weights_of(cell))
-    at = split(bare)[0], state, preactivations
-    differences = _differences(bare, at, jax.tree.map(direction, at))
-    return tuple(float(d) for d in differences)  # pyright: ignore[reportReturnType]
+    units, begin = split(bare)[0], bare.initial_state()
+    directions = jax.tree.map(direction, (units, state, preactivations))
+    near_begin = jax.tree.map(lambda h0, h: h0 + h / 100, begin, state)
+    found = []
+    for tried in (state, *(jax.tree.map(f, state) for f in (_positive, _below_one)), near_begin):
+        gate, initial, known = map(float, _differences(bare, (units, tried, preactivations), directions))
+        found.append((known, gate))
+        if known == 1:
+            break
+    known, gate = max(found, key=lambda one: one[0])
+    return gate if known else np.nan, initial
 
 
 @eqx.filter_jit
-def _differences(bare: Any, at: tuple, directions: tuple) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _differences(
+    bare: Any, at: tuple, directions: tuple
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Of the gate, of the initial state, and the share of the gate's derivatives that are finite."""
     units, rest = at[0], split(bare)[1]
 
     def gate(units: Params, state: State, preactivations: tuple[Array, ...]) -> State:
@@ -147,9 +170,11 @@ def _differences(bare: Any, at: tuple, directions: tuple) -> tuple[Float[Array, 
     parts = of_each_part(jax.vjp(gate, *at)[1], value)
     h0, initial_tangent = jax.jvp(lambda units: join(units, rest).initial_state(), (units,), (directions[0],))
     initial_parts = of_each_part(jax.vjp(lambda units: join(units, rest).initial_state(), units)[1], h0)
+    assumed = _own(parts, directions, len(jax.tree.leaves(value)))
     return (
-        _relative(tangent, _own(parts, directions, len(jax.tree.leaves(value)))),
+        _relative(tangent, assumed),
         _relative(initial_tangent, _own(initial_parts, (directions[0],), len(jax.tree.leaves(value)))),
+        (jnp.isfinite(jnp.stack(jax.tree.leaves(tangent))) & jnp.isfinite(assumed)).mean(),
     )
 
 
@@ -169,6 +194,14 @@ def _relative(tangent: State, assumed: Float[Array, "..."]) -> Float[Array, ""]:
     difference = jnp.where(known, jnp.abs(jnp.where(known, a, 0) - jnp.where(known, b, 0)), 0).max()
     scale = jnp.where(known, jnp.abs(jnp.where(known, a, 0)), 0).max()
     return jnp.where(difference > 0, difference / jnp.maximum(scale, jnp.finfo(a.dtype).tiny), 0)
+
+
+def _positive(h: Array) -> Array:
+    return jnp.abs(h).astype(h.dtype)
+
+
+def _below_one(h: Array) -> Array:
+    return _positive(jnp.tanh(h))
 
 
 def _unknown(leaf: Any) -> bool:

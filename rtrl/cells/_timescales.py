@@ -1,5 +1,6 @@
 """Initial time constants: for how many steps a unit remembers before it has learned anything."""
 
+import math
 from typing import Any
 
 import jax
@@ -14,11 +15,14 @@ def log_timescales(
 ) -> Float[Array, " n"]:
     """Log τ for time constants τ in steps, log-uniform from shortest to longest: a unit forgets as $e^{-t/τ}$.
 
-    Raises `ValueError` unless 0 < shortest < longest.
+    Raises `ValueError` unless 0 < shortest < longest, both finite.
     """
-    shortest, longest = timescales
-    if not 0 < shortest < longest:
-        raise ValueError(f"timescales: expected 0 < shortest < longest, in steps, got {shortest} and {longest}")
+    try:
+        shortest, longest = (float(t) for t in timescales)
+    except (TypeError, ValueError):
+        raise ValueError(f"timescales: expected a pair (shortest, longest), in steps, got {timescales!r}") from None
+    if not 0 < shortest < longest < math.inf:
+        raise ValueError(f"timescales: expected 0 < shortest < longest, in steps, got {shortest:g} and {longest:g}")
     low, high = jnp.log(jnp.asarray([shortest, longest], dtype or float))
     return jax.random.uniform(key, (hidden_size,), dtype or float, low, high)
 

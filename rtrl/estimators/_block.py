@@ -245,13 +245,14 @@ def _sweep_block_derivative(primals: Any, tangents: Any) -> Any:
     filled = primals[2]
 
     def over_all(arriving: Array, steps: Any) -> tuple[Array, Array]:
-        def earlier(v: Array, slot: tuple) -> tuple[Array, Array]:
-            v_here, r, step = slot
-            v = v + v_here
-            return jnp.where(r < filled, _before(v, *step), v), v
+        def earlier(carry: tuple[Array, Array], slot: tuple) -> tuple[tuple[Array, Array], None]:
+            (v, visited), (r, step) = carry, slot
+            v = v + visited[r]
+            return (jnp.where(r < filled, _before(v, *step), v), visited.at[r].set(v)), None
 
-        slots = arriving, jnp.arange(len(arriving)), steps
-        return jax.lax.scan(earlier, jnp.zeros_like(arriving[0]), slots, reverse=True)
+        # What is visited is carried as in the loop above, so that under `vmap` both have the networks' axis first.
+        slots = jnp.arange(len(arriving)), steps
+        return jax.lax.scan(earlier, (jnp.zeros_like(arriving[0]), arriving), slots, reverse=True)[0]
 
     return jax.jvp(over_all, primals[:2], tangents[:2])
 

@@ -45,23 +45,24 @@ def check_fits(estimator: AbstractEstimator, model: Any, streams: int = 1, *, in
 
     A step makes the next influence beside the one that it was given, unless it works in place.
     """
-    copies = 1 if in_place else 2
-    needed, there = copies * _of_streams(memory_shapes(estimator, model), streams), _device_bytes()
+    needed, device = _of_streams(memory_shapes(estimator, model), streams), _device_bytes()
+    there = device if device is None or in_place else device // 2
     if there is None or needed <= there:
         return
-    smaller = {repr(e): _bytes(e, model, streams, copies) for e in (RTRL(None), SnAp(1), EProp(), UORO(), TBPTT(10))}
+    smaller = {repr(e): _bytes(e, model, streams) for e in (RTRL(None), SnAp(1), EProp(), UORO(), TBPTT(10))}
     fit = [
         f"{name} {_readable(size)}" for name, size in smaller.items() if size is not None and size < min(needed, there)
     ]
     raise MemoryError(
-        f"estimator: expected an influence that fits into {_readable(there)}{' twice' * (copies - 1)}, got "
-        f"{_readable(needed)} for {estimator!r}; {', '.join(fit) or 'no other estimator'} would fit"
+        f"estimator: expected an influence that fits into {_readable(there)}"
+        f"{', half of the memory (a step makes the next one beside it)' * (not in_place)}, got {_readable(needed)} "
+        f"for {estimator!r}; {', '.join(fit) or 'no other estimator'} would fit"
     )
 
 
-def _bytes(estimator: AbstractEstimator, model: Any, streams: int, copies: int) -> int | None:
+def _bytes(estimator: AbstractEstimator, model: Any, streams: int) -> int | None:
     try:
-        return copies * _of_streams(memory_shapes(estimator, model), streams)
+        return _of_streams(memory_shapes(estimator, model), streams)
     except (TypeError, ValueError):
         return None
 

@@ -278,7 +278,7 @@ def test_an_influence_is_asked_for_once_a_stream_and_before_it_is_made(monkeypat
     monkeypatch.setattr("rtrl.memory._device_bytes", lambda: 2 * (4 * one - 3 * shared))
     learner = rtrl.Learner(squared, rtrl.RTRL(), optax.sgd(0.1))
     learner.init(model, batch_size=4)
-    refused(MemoryError, lambda: learner.init(model, batch_size=5), "twice")
+    refused(MemoryError, lambda: learner.init(model, batch_size=5), "half of the memory")
     monkeypatch.setattr("rtrl.memory._device_bytes", lambda: one)
     refused(MemoryError, lambda: rtrl.start(rtrl.RTRL(), model), "estimator", "TBPTT(horizon=10)")
     refused(MemoryError, lambda: gradient_of(rtrl.RTRL(), model), "estimator")

@@ -36,8 +36,10 @@ from artifact.data import (
     laser,
     mnist1d,
     nasdaq,
+    nasdaq_bars,
     python_topics,
     sp500,
+    sp500_bars,
     sunspots,
     vix,
     wti,
@@ -46,6 +48,7 @@ from artifact.paths import ROOT
 
 DATASHEET = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
 SERIES = {loader.__name__: loader for loader in (laser, sunspots, el_nino, sp500, nasdaq, vix, wti)}
+SERIES |= {loader.__name__: loader for loader in (sp500_bars, nasdaq_bars)}
 SERIES |= {f"heart_rate, {name}": partial(heart_rate, name) for name in ("clean", "noisy", "driving")}
 ALL = SERIES | {loader.__name__: loader for loader in (king_james, python_topics, japanese_vowels, digits, mnist1d)}
 
@@ -125,6 +128,17 @@ def test_shares_closed_and_fell_as_they_are_known_to():
     bubble = nasdaq()[0].values[nasdaq()[0].dates < np.datetime64("2014")]
     assert round(bubble.max(), 2) == 5048.62  # of 10 March 2000
     np.testing.assert_array_equal(nasdaq()[0].dates, days)
+
+
+@pytest.mark.parametrize(("loader", "of_prices"), [(sp500_bars, sp500), (nasdaq_bars, nasdaq)])
+def test_a_day_s_range_holds_its_open_and_its_close(loader, of_prices):
+    days, opened, high, low, closed = loader()[0]
+    prices = of_prices()[0]
+    np.testing.assert_array_equal(days, prices.dates)
+    np.testing.assert_array_equal(closed, prices.values)  # an index pays nothing that closes would be adjusted for
+    assert (low < high).all()
+    assert (np.minimum(opened, closed) >= low).all()
+    assert (np.maximum(opened, closed) <= high).all()
 
 
 def largest_falls(days, values):

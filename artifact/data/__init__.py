@@ -3,9 +3,12 @@
 from artifact.data._digits import Digits as Digits
 from artifact.data._digits import digits as digits
 from artifact.data._digits import mnist1d as mnist1d
+from artifact.data._finance import Bars as Bars
 from artifact.data._finance import Prices as Prices
 from artifact.data._finance import nasdaq as nasdaq
+from artifact.data._finance import nasdaq_bars as nasdaq_bars
 from artifact.data._finance import sp500 as sp500
+from artifact.data._finance import sp500_bars as sp500_bars
 from artifact.data._finance import vix as vix
 from artifact.data._finance import wti as wti
 from artifact.data._health import Recording as Recording

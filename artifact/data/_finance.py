@@ -49,11 +49,36 @@ WTI = dataclasses.replace(
 )
 
 
+SP500_BARS = dataclasses.replace(
+    SP500,
+    name="sp500_bars",
+    source="S&P 500 index, open, high, low and close of the days of `sp500`, as Yahoo Finance gave them",
+    sha256="2e66c58843bae19908ca13eee9c66b4bb1e1064bea2dc9010a9af37968aea4a1",
+)
+
+NASDAQ_BARS = dataclasses.replace(
+    SP500,
+    name="nasdaq_bars",
+    source="NASDAQ Composite index, open, high, low and close of the days of `sp500`, as Yahoo Finance gave them",
+    sha256="f0349994d79d2596f87cfabd04ae910f165100e5902c464da14610f5e0230e07",
+)
+
+
 class Prices(NamedTuple):
     """A series by day: `dates` (time,) of dtype datetime64[D], rising; `values` (time,) of dtype float64."""
 
     dates: np.ndarray
     values: np.ndarray
+
+
+class Bars(NamedTuple):
+    """A series by day with its range: `dates` (time,) as of `Prices`; the others (time,) of dtype float64."""
+
+    dates: np.ndarray
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
 
 
 def sp500() -> tuple[Prices, Record]:
@@ -70,6 +95,22 @@ def nasdaq() -> tuple[Prices, Record]:
     Raises `DataError` if the package is missing or its data are not the ones recorded.
     """
     return _read(NASDAQ, "Adj Close")
+
+
+def sp500_bars() -> tuple[Bars, Record]:
+    """Open, high, low and close of the S&P 500 index on the days of `sp500`, and their record.
+
+    Raises `DataError` if the package is missing or its data are not the ones recorded.
+    """
+    return _bars(SP500_BARS)
+
+
+def nasdaq_bars() -> tuple[Bars, Record]:
+    """Open, high, low and close of the NASDAQ Composite index on the days of `sp500`, and their record.
+
+    Raises `DataError` if the package is missing or its data are not the ones recorded.
+    """
+    return _bars(NASDAQ_BARS)
 
 
 def vix() -> tuple[Prices, Record]:
@@ -91,6 +132,17 @@ def wti() -> tuple[Prices, Record]:
 def _read(record: Record, column: str) -> tuple[Prices, Record]:
     path = installed_file(record, "arch", f"data/{record.name}/{record.name}.csv.gz")
     return record.read(lambda: _prices(path, column)), record
+
+
+def _bars(record: Record) -> tuple[Bars, Record]:
+    name = record.name.removesuffix("_bars")
+    path = installed_file(record, "arch", f"data/{name}/{name}.csv.gz")
+
+    def content() -> Bars:
+        columns = [_prices(path, column) for column in ("Open", "High", "Low", "Close")]
+        return Bars(columns[0].dates, *(prices.values for prices in columns))
+
+    return record.read(content), record
 
 
 def _prices(path: Path, column: str) -> Prices:

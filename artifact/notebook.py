@@ -6,6 +6,7 @@ from artifact.measured import read_measured as read_measured
 from artifact.publication import Publication as Publication
 from artifact.statistics import bootstrap_interval as bootstrap_interval
 from artifact.statistics import mean_interval as mean_interval
+from artifact.statistics import median_interval as median_interval
 from artifact.statistics import over_time as over_time
 from artifact.statistics import share_difference_interval as share_difference_interval
 from artifact.statistics import share_interval as share_interval

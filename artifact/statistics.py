@@ -22,6 +22,17 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def median_interval(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of the median over the first axis, of at least 95 percent where there are six values or more.
+
+    Its ends are order statistics, the k-th from either side, with the largest k such that a binomial of as many trials
+    with chance 1/2 is below k in at most 2.5 percent of cases; David & Nagaraja (2003), Order Statistics, section 7.1.
+    """
+    ordered = np.sort(np.asarray(values), axis=0)
+    k = max(int(stats.binom.ppf(0.025, len(ordered), 0.5)), 1)
+    return ordered[k - 1], ordered[-k]
+
+
 def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
     """The mean of what was measured step after step, and its 95 percent interval, robust to autocorrelation.
 

@@ -26,6 +26,7 @@ from artifact.data import (
     _physics,
     _record,
     _text,
+    annotated_series,
     check_series,
     chunks,
     digits,
@@ -51,6 +52,7 @@ SERIES = {loader.__name__: loader for loader in (laser, sunspots, el_nino, sp500
 SERIES |= {loader.__name__: loader for loader in (sp500_bars, nasdaq_bars)}
 SERIES |= {f"heart_rate, {name}": partial(heart_rate, name) for name in ("clean", "noisy", "driving")}
 ALL = SERIES | {loader.__name__: loader for loader in (king_james, python_topics, japanese_vowels, digits, mnist1d)}
+ALL |= {"annotated_series": annotated_series}
 
 
 def test_king_james_is_the_recorded_text():

@@ -1,5 +1,7 @@
 """Real data sets: arrays, and a record of where they come from; streams of one's own."""
 
+from artifact.data._annotated import Annotated as Annotated
+from artifact.data._annotated import annotated_series as annotated_series
 from artifact.data._digits import Digits as Digits
 from artifact.data._digits import digits as digits
 from artifact.data._digits import mnist1d as mnist1d

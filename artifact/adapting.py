@@ -1,0 +1,88 @@
+"""Networks on streams that change: they learn on at a constant rate, or stop."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from artifact.comparison import Loss, ModelOf, States, Stream, begin, best, stage
+from rtrl import Learner
+
+Losses = Float[np.ndarray, "networks steps"]
+
+
+def squared_error(prediction: Array, target: Array) -> Array:
+    return jnp.mean((prediction - target) ** 2)
+
+
+def learned(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " streams"],
+    rates: Float[np.ndarray, " networks"],
+    stream: Stream,
+    piece: int,
+) -> tuple[Losses, dict[int, States]]:
+    """The loss of every step before its update, and the networks as they were before each piece of so many steps.
+
+    The networks of `keys` again and again, side by side, as many as there are rates: under every drift, or at every
+    rate.
+    """
+    states, losses, then = begin(learner, model_of, jnp.tile(keys, len(rates) // len(keys))), [], {}
+    for at in range(0, jax.tree.leaves(stream)[0].shape[1], piece):
+        then[at] = states
+        states, loss = stage(learner, states, rates, *(a[:, at : at + piece] for a in stream))
+        losses.append(np.asarray(loss))
+    return np.concatenate(losses, axis=1), then
+
+
+def tuned(
+    learner: Learner,
+    model_of: ModelOf,
+    keys: Key[Array, " streams"],
+    rates: Float[np.ndarray, " tried"],
+    stream: Stream,
+    piece: int,
+) -> float:
+    """The rate with the lowest loss along the streams; each rate is tried on all of them."""
+    every = jax.tree.map(lambda a: np.tile(a, (len(rates), 1, 1)), stream)
+    return best(rates, learned(learner, model_of, keys, np.repeat(rates, len(keys)), every, piece)[0])
+
+
+@eqx.filter_jit
+def unlearned(loss: Loss, states: States, xs: Array, ys: Array) -> Float[Array, "networks steps"]:
+    """The losses of networks that do not learn any more."""
+
+    def one(state: States, xs: Array, ys: Array) -> Array:
+        return jax.vmap(loss)(state.model.predictions(xs, state.stream.cell), ys)
+
+    return eqx.filter_vmap(one)(states, xs, ys)
+
+
+def some(networks: Int[np.ndarray, " some"] | slice, states: States) -> States:
+    """Those of the networks that stand side by side."""
+    return jax.tree.map(lambda a: a[networks] if eqx.is_array(a) else a, states)
+
+
+def frozen(losses: Losses, then: dict[int, States], stream: Stream, stops: Sequence[int]) -> Losses:
+    """The losses had the networks stopped learning: equal shares of them, in order, at each of `stops`."""
+    rows, share = [], len(losses) // len(stops)
+    for i, at in enumerate(stops):
+        these = slice(i * share, (i + 1) * share)
+        after = unlearned(squared_error, some(these, then[at]), *(a[these, at:] for a in stream))
+        rows.append([losses[these, :at], after])
+    return np.block(rows)
+
+
+def not_finite(losses: Losses) -> int:
+    """How many networks broke down: one of their losses is not a number, or infinite."""
+    return int((~np.isfinite(losses).all(axis=1)).sum())
+
+
+def running(values: Losses, size: int, summary: Callable = np.mean) -> Float[np.ndarray, "networks bins"]:
+    """Values in bins of so many steps, the last ones left out where they do not fill a bin."""
+    whole = values.shape[1] // size * size
+    return summary(values[:, :whole].reshape(len(values), -1, size), axis=2)

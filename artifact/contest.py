@@ -51,9 +51,9 @@ def together(
 ) -> list[tuple[States, Float[np.ndarray, "networks steps"]]]:  # fmt: skip
     """Networks of several tasks trained as one batch: for each task the states, and the loss of every step."""
     keys = jnp.concatenate([keys] * len(streams))
-    if any(jax.tree.leaves(stream)[0].shape[1] < steps for stream in streams):
-        streams = [passes(stream, steps) for stream in streams]
-    joined = jax.tree.map(lambda *a: np.concatenate([b[:, :steps] for b in a]), *streams)
+    short = any(jax.tree.leaves(stream)[0].shape[1] < steps for stream in streams)
+    given = [passes(stream, steps) for stream in streams] if short else streams
+    joined = jax.tree.map(lambda *a: np.concatenate([b[:, :steps] for b in a]), *given)
     states, losses = train(learner, model_of, keys, np.concatenate(rates), joined, steps)
     split = [slice(i * len(losses) // len(streams), (i + 1) * len(losses) // len(streams)) for i in range(len(streams))]
     return [(jax.tree.map(lambda a, at=at: a[at] if eqx.is_array(a) else a, states), losses[at]) for at in split]

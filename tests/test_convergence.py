@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 import rtrl
-from artifact.break_even import break_even, break_even_range
-from artifact.convergence import falling_steps, gradients_along, models_along, norm_and_error
+from artifact.convergence.long_run import falling_steps, gradients_along, models_along, norm_and_error
+from artifact.convergence.one_pass import log_ratio_ahead
+from artifact.convergence.powers import factor_per_step, power
+from artifact.convergence.ring import ring_stream_of, squared_error, student
+from artifact.cost.break_even import break_even, break_even_range
 from artifact.labels import label_ends
-from artifact.one_pass import log_ratio_ahead
-from artifact.powers import factor_per_step, power
-from artifact.ring import ring_stream_of, squared_error, student
 
 STREAM = ring_stream_of(4)
 

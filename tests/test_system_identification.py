@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import rtrl
-from artifact.error_bars import influence_rows, newton_step
-from artifact.joint_filter import extended_kalman_filter, with_parameters
-from artifact.least_squares import best_fit
-from artifact.recursive_prediction_error import gauss_newton_online
-from artifact.system_identification import joint_filter, least_squares_fits, prediction_errors, tuned
+from artifact.equations.error_bars import influence_rows, newton_step
+from artifact.equations.joint_filter import extended_kalman_filter, with_parameters
+from artifact.equations.least_squares import best_fit
+from artifact.equations.recursive_prediction_error import gauss_newton_online
+from artifact.equations.system_identification import joint_filter, least_squares_fits, prediction_errors, tuned
 from rtrl.tasks import InLogs, Pendulum, observed
 
 

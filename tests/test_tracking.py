@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artifact.adapting import not_finite, running
-from artifact.annotated import agreed, scaled_changes
+from artifact.drift.adapting import not_finite, running
+from artifact.drift.annotated import agreed, scaled_changes
+from artifact.drift.tracking import lagged, predict_then_learn, recursive_least_squares
 from artifact.statistics import median_interval
-from artifact.tracking import lagged, predict_then_learn, recursive_least_squares
 
 
 def test_lags_are_the_newest_first_with_zeros_before_the_beginning():

@@ -73,7 +73,7 @@ def har(measured: Daily, r: Daily, opening: int, every: int) -> Daily:
     the night, when no range is seen, take away from it.
     """
     logs = pd.Series(np.log(measured))
-    means = [logs.rolling(length).mean().shift(1) for length in (1, 5, 22)]
+    means = [logs.shift(1).rolling(length).mean() for length in (1, 5, 22)]
     x, forecasts = np.column_stack([np.ones(len(r)), *means]), []
     for ours in refits(opening, len(r), every):
         past = slice(22, ours.start)

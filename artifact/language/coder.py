@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree, UInt32
 
 import rtrl
 from artifact.data import Vocabulary
-from artifact.stack_language import CAPACITY, CONTEXT, show
+from artifact.language.stacks import CAPACITY, CONTEXT, show
 
 _STREAM: Any = constriction.stream  # pyright: ignore[reportAttributeAccessIssue]  # a compiled module
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from river import drift, forest, linear_model, optim, time_series, tree
 
 from artifact.comparison import Stream
-from artifact.tracking import forecast_then_learn, lagged, predict_then_learn
+from artifact.drift.tracking import forecast_then_learn, lagged, predict_then_learn
 
 Run = Callable[[Float[np.ndarray, "steps features"], Float[np.ndarray, " steps"]], Float[np.ndarray, " steps"]]
 """Squared errors along a stream, from what is known at each step and what comes."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import rtrl
-from artifact.observed_systems import first
+from artifact.equations.observed_systems import first
 from rtrl.tasks import Pendulum, simulated
 
 

@@ -13,7 +13,7 @@ from scipy.linalg import expm, solve_continuous_lyapunov, solve_discrete_are
 
 import rtrl
 from artifact.comparison import Stream
-from artifact.observed_systems import first
+from artifact.equations.observed_systems import first
 from rtrl.tasks import InLogs, observed, observed_error
 
 HEAT, INTERVAL, BLUR = 0.5, 0.2, 0.2

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import rtrl
-from artifact.double_well import GRID, SPACING, density
+from artifact.equations.double_well import GRID, SPACING, density
 
 CENTRES, WIDTH_OF_BIN, NOISE = np.linspace(-1.8, 1.8, 9), 0.3, 1.2
 PAIRS, STRETCH = 64, 500

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 import rtrl
-from artifact.system_identification import learned_parts
+from artifact.equations.system_identification import learned_parts
 
 
 @eqx.filter_jit

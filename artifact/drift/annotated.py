@@ -11,9 +11,9 @@ import pandas as pd
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 import rtrl
-from artifact.adapting import running
 from artifact.comparison import begin, stage
 from artifact.data import Annotated
+from artifact.drift.adapting import running
 
 PIECE = 25
 """Steps between two looks at whether a network has stopped learning."""

@@ -6,8 +6,8 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 import rtrl
-from artifact.forgetting import influence
-from artifact.ring import Stream, squared_error, student
+from artifact.convergence.forgetting import influence
+from artifact.convergence.ring import Stream, squared_error, student
 
 
 def staleness(key: PRNGKeyArray, rate: Array, stream: Stream, steps: int = 1000) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 import rtrl
 from artifact.comparison import ModelOf, begin, in_whole_windows, stage
-from artifact.ring import squared_error
+from artifact.convergence.ring import squared_error
 
 
 @dataclasses.dataclass(frozen=True)

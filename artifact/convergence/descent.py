@@ -10,8 +10,8 @@ import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 import rtrl
-from artifact.online_gradient import PIECE, linear_model
-from artifact.ring import squared_error
+from artifact.convergence.online_gradient import PIECE, linear_model
+from artifact.convergence.ring import squared_error
 from rtrl.tasks import LinearFilter
 
 

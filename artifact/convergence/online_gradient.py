@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 import rtrl
-from artifact.ring import squared_error
+from artifact.convergence.ring import squared_error
 
 PIECE = 100
 """Steps between two running means."""

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, PyTree
 
 import rtrl
 from artifact.comparison import Stream, best
-from artifact.joint_filter import extended_kalman_filter, with_parameters
-from artifact.least_squares import best_fit
+from artifact.equations.joint_filter import extended_kalman_filter, with_parameters
+from artifact.equations.least_squares import best_fit
 
 
 def in_double(tree: PyTree) -> PyTree:

@@ -1,0 +1,1 @@
+"""What the notebook on convergence measures."""

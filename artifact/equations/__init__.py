@@ -1,0 +1,1 @@
+"""Differential equations that are learned or identified while they run."""

@@ -73,7 +73,8 @@ def predict_then_learn(
         if detector is not None:
             detector.update(errors[t] ** 2)
             model = model.clone() if detector.drift_detected else model
-    return errors**2
+    with np.errstate(over="ignore"):  # of one that breaks down
+        return errors**2
 
 
 def forecast_then_learn(model: Any, ys: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
@@ -82,4 +83,5 @@ def forecast_then_learn(model: Any, ys: Float[np.ndarray, " steps"]) -> Float[np
     for t, y in enumerate(ys.tolist()):
         errors[t] = model.forecast(1)[0] - y
         model.learn_one(y)
-    return errors**2
+    with np.errstate(over="ignore"):
+        return errors**2

@@ -26,7 +26,8 @@ def best_fit(
 
 def _fit(residuals: Residuals, start: np.ndarray, data: tuple, options: dict) -> OptimizeResult:
     slopes: Any = lambda flat: np.asarray(_slopes(residuals, flat, data), float)  # noqa: E731
-    return least_squares(lambda flat: np.asarray(_values(residuals, flat, data), float), start, slopes, **options)
+    with np.errstate(over="ignore"):  # a step that leads nowhere is taken back
+        return least_squares(lambda flat: np.asarray(_values(residuals, flat, data), float), start, slopes, **options)
 
 
 _values = jax.jit(lambda residuals, flat, data: residuals(flat, *data), static_argnums=0)

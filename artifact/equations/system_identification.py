@@ -25,6 +25,11 @@ def in_double(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a: jnp.asarray(a, float) if eqx.is_inexact_array_like(a) else a, tree)
 
 
+def in_single(tree: PyTree) -> PyTree:
+    """The same in single precision, for what goes on where double precision is not enabled."""
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32) if eqx.is_inexact_array(a) else a, tree)
+
+
 @eqx.filter_jit
 @eqx.filter_vmap(in_axes=(eqx.if_array(0), 0, 0, 0, None, None))
 def joint_filter(
@@ -63,7 +68,7 @@ def tuned(
         some, tuning = jax.tree.map(lambda a: a[few] if eqx.is_array(a) else a, (models, tuning))
         _, errors = method(some, jnp.repeat(jnp.asarray(tried), networks // len(tried)), *tuning, *known)
         process = best(tried, np.asarray(errors[:, errors.shape[1] * 4 // 5 :] ** 2).mean(axis=(1, 2)))
-        return method(models, jnp.full(networks, process), *stream, *known)[0], process
+        return in_single(method(models, jnp.full(networks, process), *stream, *known)[0]), process
 
 
 def learned_parts(model: Any) -> tuple[Any, Any]:
@@ -88,7 +93,7 @@ def least_squares_fits(models: rtrl.Model, gains: Sequence[float], stream: Strea
         for flat, (_, (xs, ys)) in zip(flats, each, strict=True):
             starts = [_with_gain(one, flat, gain) for gain in gains]
             found.append(rebuild(best_fit(residuals, starts, xs, ys, **options).x))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+        return in_single(jax.tree.map(lambda *leaves: jnp.stack(leaves), *found))
 
 
 def prediction_errors(model: rtrl.Model) -> Callable[..., Float[Array, " points"]]:

@@ -1,14 +1,16 @@
 """The same networks on the same streams, trained side by side by one method after another."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree, Shaped
+from numpy.typing import ArrayLike
 
 from rtrl import Learner, Model, set_hyperparameters
 
@@ -80,6 +82,30 @@ def stage(
     return states, outputs.loss
 
 
+def stages(
+    learner: Learner, states: States, rates: Callable[[int], Rates], stream: tuple, size: int
+) -> Iterator[tuple[States, Float[np.ndarray, "networks steps"]]]:
+    """The networks after each piece of so many steps, and its losses; `rates` gives the rates after so many steps.
+
+    The stream, (xs, ys[, reset]), has the networks' axis before the time axis; its last piece may be shorter.
+    """
+    for done in range(0, jax.tree.leaves(stream)[0].shape[1], size):
+        part = jax.tree.map(lambda a, done=done: a[:, done : done + size], stream)
+        states, losses = stage(learner, states, rates(done), *part)
+        yield states, np.asarray(losses)
+
+
+def some(networks: Int[np.ndarray, " some"] | slice, states: PyTree) -> PyTree:
+    """Those of the networks that stand side by side: their part of every JAX array."""
+    return jax.tree.map(lambda a: a[networks] if eqx.is_array(a) else a, states)
+
+
+def broke_down(values: Float[np.ndarray, "networks ..."]) -> str:
+    """How many networks had a number that was not finite, of how many."""
+    broken = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return f"{broken.sum()} of {len(values)}"
+
+
 def passes(stream: Stream, steps: int) -> tuple[PyTree, PyTree, Bool[np.ndarray, "networks steps"]]:
     """A stream as often as fits into so many steps, and where it begins anew: it is never glued to its own end."""
     networks, points = jax.tree.leaves(stream)[0].shape[:2]
@@ -107,11 +133,10 @@ def train(
     states, losses = begin(learner, model_of, keys), []
     if STAGE % learner.update_every == 0 and steps % learner.update_every == 0:
         states = in_whole_windows(states)
-    for done in range(0, steps, STAGE):
-        falling = rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)
-        part = jax.tree.map(lambda a, done=done: a[:, done : min(done + STAGE, steps)], stream)
-        states, loss = stage(learner, states, falling, *part)
-        losses.append(np.asarray(loss))
+    stream = jax.tree.map(lambda a: a[:, :steps], stream)
+    falling = lambda done: rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)  # noqa: E731
+    for states, loss in stages(learner, states, falling, stream, STAGE):  # noqa: B007
+        losses.append(loss)
     return states, np.concatenate(losses, axis=1)
 
 
@@ -133,8 +158,12 @@ def best(rates: Float[np.ndarray, " tried"], losses: Float[np.ndarray | Array, "
 
     There are as many runs for each rate, those of the first rate first.
     """
-    means = np.reshape(losses, (len(rates), -1)).mean(axis=1)
-    return float(rates[np.where(np.isfinite(means), means, np.inf).argmin()])
+    return float(rates[least(np.reshape(losses, (len(rates), -1)).mean(axis=1))])
+
+
+def least(means: ArrayLike) -> Any:
+    """Which of the means along the first axis is the lowest; one that is not finite counts as the worst."""
+    return np.where(np.isfinite(means), means, np.inf).argmin(axis=0)
 
 
 def tune(

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from artifact.comparison import Loss, ModelOf, Rates, States, Stream, best, held_out_loss, passes, train
+from artifact.comparison import Loss, ModelOf, Rates, States, Stream, best, held_out_loss, passes, some, train
 from rtrl import Learner
 
 
@@ -56,7 +55,7 @@ def together(
     joined = jax.tree.map(lambda *a: np.concatenate([b[:, :steps] for b in a]), *given)
     states, losses = train(learner, model_of, keys, np.concatenate(rates), joined, steps)
     split = [slice(i * len(losses) // len(streams), (i + 1) * len(losses) // len(streams)) for i in range(len(streams))]
-    return [(jax.tree.map(lambda a, at=at: a[at] if eqx.is_array(a) else a, states), losses[at]) for at in split]
+    return [(some(at, states), losses[at]) for at in split]
 
 
 def contest(

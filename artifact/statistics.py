@@ -33,6 +33,11 @@ def median_interval(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return ordered[k - 1], ordered[-k]
 
 
+def newey_west_lags(steps: int) -> int:
+    """4 (T/100)^(2/9), the usual number of lags of Newey and West's standard error for T steps."""
+    return int(4 * (steps / 100) ** (2 / 9))
+
+
 def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
     """The mean of what was measured step after step, and its 95 percent interval, robust to autocorrelation.
 
@@ -43,8 +48,7 @@ def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
     import statsmodels.api as sm  # here, because it takes a second or two that most notebooks need not wait for
 
     series = np.asarray(values, float)
-    lags = int(4 * (len(series) / 100) ** (2 / 9))
-    fit = sm.OLS(series, np.ones(len(series))).fit(cov_type="HAC", cov_kwds={"maxlags": lags})
+    fit = sm.OLS(series, np.ones(len(series))).fit(cov_type="HAC", cov_kwds={"maxlags": newey_west_lags(len(series))})
     low, high = fit.conf_int()[0]
     return float(fit.params[0]), (float(low), float(high))
 

@@ -149,7 +149,7 @@ def check_like(example: Input, x: Input, name: str) -> None:
         kinds = [_rank(jnp.result_type(leaf)) for leaf in (one, other)]
         if jnp.shape(one) != jnp.shape(other) or kinds[0] < kinds[1]:
             place = f" at {jax.tree_util.keystr(path)}" if path else ""
-            raise ValueError(f"{begin}{_form(one)}{place}, got {_form(other)}")
+            raise ValueError(f"{begin}{_described(one)}{place}, got {_described(other)}")
 
 
 def _kind(leaf: Any) -> str:
@@ -180,10 +180,6 @@ def _rank(dtype: Any) -> int:
     """Of numbers: what has a higher rank cannot be held by what has a lower one."""
     kinds = jnp.bool_, jnp.integer, jnp.floating
     return next((rank for rank, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind)), len(kinds))
-
-
-def _form(leaf: Any) -> str:
-    return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
 
 
 def _structures(one: Any, other: Any, then: str) -> str:

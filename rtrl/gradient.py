@@ -204,23 +204,28 @@ def sequence_gradient(
     or an input does not fit the cell; `TypeError` if the model cannot be trained (an integer array that is not frozen,
     a state that changes shape, a loss that is no scalar).
     """
-    check_model(model)
-    check_sizes(update_every=update_every)
-    check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)
-    check_fits(estimator, model)
+    check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)  # here, for `filter_jit` chokes on what is no array
     return _sequence_gradient(estimator, model, loss, (xs, ys, flags(reset), numbers(weight)), update_every, key)
 
 
 @eqx.filter_jit
 def _sequence_gradient(
-    estimator: AbstractEstimator, model: ModelOrShared, loss: Loss, stream: tuple, k: int, key: PRNGKeyArray | None
+    estimator: AbstractEstimator,
+    model: ModelOrShared,
+    loss: Loss,
+    stream: tuple,
+    update_every: int,
+    key: PRNGKeyArray | None,
 ) -> tuple[Scalar, Params]:
+    check_model(model)
+    check_sizes(update_every=update_every)
+    check_fits(estimator, model)
     xs, ys, reset, weight = stream
     steps = len(jax.tree.leaves(stream)[0])
     x, y = jax.tree.map(lambda a: a[0], (xs, ys))
     check_step(whole(model), loss, x, y, key)
     keys = None if key is None else jax.random.split(key, steps)
-    begun, k = begin_stream(estimator, model, key), steps if isinstance(estimator, BPTT) else k
+    begun, k = begin_stream(estimator, model, key), steps if isinstance(estimator, BPTT) else update_every
 
     def window(carry: tuple, given: tuple) -> tuple[tuple, Array]:
         stream, total = carry

@@ -17,7 +17,7 @@ def influence_bytes(estimator: AbstractEstimator, model: Any) -> int:
 
     Nothing is allocated. Raises `TypeError` or `ValueError` if the estimator cannot serve the model's cell.
     """
-    return _of_streams(memory_shapes(estimator, model), 1)
+    return _needed(estimator, model, 1)
 
 
 def memory_shapes(estimator: AbstractEstimator, model: Any) -> Memory:
@@ -30,13 +30,13 @@ def memory_shapes(estimator: AbstractEstimator, model: Any) -> Memory:
     return eqx.filter_eval_shape(first, model, jax.random.key(0))
 
 
-def _of_streams(memory: Memory, streams: int) -> int:
-    """Bytes; what streams share is there once."""
+def _needed(estimator: AbstractEstimator, model: Any, streams: int) -> int:
+    """The bytes of so many streams; what they share is there once."""
 
     def size(node: Any) -> int:
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(node))
 
-    nodes = jax.tree.leaves(memory, is_leaf=lambda node: isinstance(node, Shared))
+    nodes = jax.tree.leaves(memory_shapes(estimator, model), is_leaf=lambda node: isinstance(node, Shared))
     return sum(size(node) * (1 if isinstance(node, Shared) else streams) for node in nodes)
 
 
@@ -45,7 +45,7 @@ def check_fits(estimator: AbstractEstimator, model: Any, streams: int = 1, *, in
 
     A step makes the next influence beside the one that it was given, unless it works in place.
     """
-    needed, device = _of_streams(memory_shapes(estimator, model), streams), _device_bytes()
+    needed, device = _needed(estimator, model, streams), _device_bytes()
     there = device if device is None or in_place else device // 2
     if there is None or needed <= there:
         return
@@ -62,7 +62,7 @@ def check_fits(estimator: AbstractEstimator, model: Any, streams: int = 1, *, in
 
 def _bytes(estimator: AbstractEstimator, model: Any, streams: int) -> int | None:
     try:
-        return _of_streams(memory_shapes(estimator, model), streams)
+        return _needed(estimator, model, streams)
     except (TypeError, ValueError):
         return None
 

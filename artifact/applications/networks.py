@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 import rtrl
-from artifact.comparison import ModelOf, Rates, States, Stream, begin, best, stage
+from artifact.comparison import ModelOf, Rates, States, Stream, begin, best, stages
 
 
 class Single(eqx.Module):
@@ -55,11 +55,11 @@ def go_on(
     learner: rtrl.Learner, states: States, rates: Rates, stream: Stream, chunk: int = 500
 ) -> tuple[States, Float[np.ndarray, "networks steps"]]:
     """Learning at constant rates through the whole chunks of the streams: states after it, losses before updates."""
-    losses, nowhere = [], np.zeros((len(rates), chunk), bool)  # given, so that `train` and this run the same program
-    for at in range(0, jax.tree.leaves(stream)[0].shape[1] // chunk * chunk, chunk):
-        xs, ys = jax.tree.map(lambda a, at=at: a[:, at : at + chunk], stream)
-        states, loss = stage(learner, states, rates, xs, ys, reset=nowhere)
-        losses.append(np.asarray(loss))
+    steps, losses = jax.tree.leaves(stream)[0].shape[1] // chunk * chunk, []
+    nowhere = np.zeros((len(rates), steps), bool)  # given, so that `train` and this run the same program
+    whole = *jax.tree.map(lambda a: a[:, :steps], stream), nowhere
+    for states, loss in stages(learner, states, lambda _: rates, whole, chunk):  # noqa: B007
+        losses.append(loss)
     return states, np.concatenate(losses, axis=1)
 
 
@@ -81,12 +81,6 @@ def online(
     rate = best(rates, losses[:, losses.shape[1] // 4 :])
     every = np.full(len(keys), rate, np.float32)
     return go_on(learner, begin(learner, model_of, keys), every, stream, chunk)[1], rate
-
-
-def broke_down(values: Float[np.ndarray, "networks ..."]) -> str:
-    """How many networks had a number that was not finite, of how many."""
-    broken = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    return f"{broken.sum()} of {len(values)}"
 
 
 @eqx.filter_jit

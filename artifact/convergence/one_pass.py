@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 import rtrl
-from artifact.comparison import ModelOf, begin, in_whole_windows, stage
+from artifact.comparison import ModelOf, begin, in_whole_windows, least, some, stages
 from artifact.convergence.ring import squared_error
 
 
@@ -61,24 +61,23 @@ def run_pass(
     seeds, stretch = len(over.keys), over.stretch
     each = np.tile(np.arange(seeds), len(rates))
     xs, ys = jax.tree.map(lambda a: a[each], over.data)
-    states, saved = in_whole_windows(begin(learner, model_of, over.keys[each])), []
-    for k in range(over.saved_at[-1]):
-        now = np.repeat(rates, seeds) * (1 + k * stretch / 1000) ** -over.decay
-        part = slice(k * stretch, (k + 1) * stretch)
-        states, _ = stage(learner, states, now, xs[:, part], ys[:, part])
-        saved += [states.model] if k + 1 in over.saved_at else []
+    states = in_whole_windows(begin(learner, model_of, over.keys[each]))
+    falling = lambda done: np.repeat(rates, seeds) * (1 + done / 1000) ** -over.decay  # noqa: E731
+    stream = xs[:, : over.saved_at[-1] * stretch], ys[:, : over.saved_at[-1] * stretch]
+    on_the_way = enumerate(stages(learner, states, falling, stream, stretch), 1)
+    saved = [states.model for k, (states, _) in on_the_way if k in over.saved_at]
     losses = [np.asarray(loss_over_all(models, xs, ys)) for models in saved]
     return np.reshape(losses, (len(saved), len(rates), seeds)), saved
 
 
 def at_rate(models: rtrl.Model, which: int, seeds: int) -> rtrl.Model:
     """All seeds' models at one of the rates."""
-    return jax.tree.map(lambda a: a[which * seeds : (which + 1) * seeds] if eqx.is_array(a) else a, models)
+    return some(slice(which * seeds, (which + 1) * seeds), models)
 
 
 def of_best_rate(losses: Float[np.ndarray, "times rates seeds"]) -> tuple[int, Float[np.ndarray, "times seeds"]]:
     """Which rate has the lowest mean loss at the end, and the losses at it; one that is not finite counts as worst."""
-    best = int(np.nan_to_num(losses[-1].mean(axis=1), nan=np.inf).argmin())
+    best = int(least(losses[-1].mean(axis=1)))
     return best, losses[:, best]
 
 

@@ -48,7 +48,6 @@ WTI = dataclasses.replace(
     sha256="0932ab332b0cc7d84130bc2fd69d8073bdcc104d990aae59bb40da360489b8f3",
 )
 
-
 SP500_BARS = dataclasses.replace(
     SP500,
     name="sp500_bars",

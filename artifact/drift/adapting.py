@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from artifact.comparison import Loss, ModelOf, States, Stream, begin, best, stage
+from artifact.comparison import Loss, ModelOf, States, Stream, begin, best, some, stages
 from rtrl import Learner
 
 Losses = Float[np.ndarray, "networks steps"]
@@ -31,12 +31,9 @@ def learned(
     The networks of `keys` again and again, side by side, as many as there are rates: under every drift, or at every
     rate.
     """
-    states, losses, then = begin(learner, model_of, jnp.tile(keys, len(rates) // len(keys))), [], {}
-    for at in range(0, jax.tree.leaves(stream)[0].shape[1], piece):
-        then[at] = states
-        states, loss = stage(learner, states, rates, *(a[:, at : at + piece] for a in stream))
-        losses.append(np.asarray(loss))
-    return np.concatenate(losses, axis=1), then
+    states = begin(learner, model_of, jnp.tile(keys, len(rates) // len(keys)))
+    after, losses = zip(*stages(learner, states, lambda _: rates, stream, piece), strict=True)
+    return np.concatenate(losses, axis=1), {k * piece: then for k, then in enumerate([states, *after[:-1]])}
 
 
 def tuned(
@@ -62,11 +59,6 @@ def unlearned(loss: Loss, states: States, xs: Array, ys: Array) -> Float[Array, 
     return eqx.filter_vmap(one)(states, xs, ys)
 
 
-def some(networks: Int[np.ndarray, " some"] | slice, states: States) -> States:
-    """Those of the networks that stand side by side."""
-    return jax.tree.map(lambda a: a[networks] if eqx.is_array(a) else a, states)
-
-
 def frozen(losses: Losses, then: dict[int, States], stream: Stream, stops: Sequence[int]) -> Losses:
     """The losses had the networks stopped learning: equal shares of them, in order, at each of `stops`."""
     rows, share = [], len(losses) // len(stops)
@@ -75,11 +67,6 @@ def frozen(losses: Losses, then: dict[int, States], stream: Stream, stops: Seque
         after = unlearned(squared_error, some(these, then[at]), *(a[these, at:] for a in stream))
         rows.append([losses[these, :at], after])
     return np.block(rows)
-
-
-def not_finite(losses: Losses) -> int:
-    """How many networks broke down: one of their losses is not a number, or infinite."""
-    return int((~np.isfinite(losses).all(axis=1)).sum())
 
 
 def running(values: Losses, size: int, summary: Callable = np.mean) -> Float[np.ndarray, "networks bins"]:

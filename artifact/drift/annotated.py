@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 import rtrl
-from artifact.comparison import begin, stage
+from artifact.comparison import begin, least, stages
 from artifact.data import Annotated
 from artifact.drift.adapting import running
 
@@ -88,19 +88,16 @@ def learned_along(
     each = len(keys)
     values = np.tile(np.repeat(streams.values, each, axis=0), (tried, 1))[..., None]
     rate, ends = np.repeat(rates, found * each), np.tile(np.repeat(streams.tuning, each), tried)
-    states, losses = begin(learner, model_of, jnp.tile(keys, tried * found)), []
-    for at in range(0, values.shape[1] - 1, PIECE):
-        now = rate * (at < ends) if stop else rate
-        piece = slice(at, at + PIECE)
-        states, loss = stage(learner, states, now, values[:, :-1][:, piece], values[:, 1:][:, piece])
-        losses.append(np.asarray(loss))
+    states = begin(learner, model_of, jnp.tile(keys, tried * found))
+    now = lambda at: rate * (at < ends) if stop else rate  # noqa: E731
+    losses = [loss for _, loss in stages(learner, states, now, (values[:, :-1], values[:, 1:]), PIECE)]
     return np.concatenate(losses, axis=1).reshape(tried, found, each, -1)
 
 
 def best_on_tuning(losses: Float[np.ndarray, "tried streams networks steps"], streams: Forecasts) -> list[int]:
     """For each stream the setting that lost least on the tuning part."""
     means = np.array([losses[:, i, :, :end].mean(axis=(1, 2)) for i, end in enumerate(streams.tuning)])
-    return np.where(np.isfinite(means), means, np.inf).argmin(axis=1).tolist()
+    return least(means.T).tolist()
 
 
 def scored(

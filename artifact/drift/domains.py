@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 import rtrl
-from artifact.comparison import States, begin, in_whole_windows, stage
+from artifact.comparison import ModelOf, States, begin, in_whole_windows, stages
 from artifact.data import Vocabulary, king_james, python_topics
 
 CAPACITY = 112
@@ -57,18 +57,15 @@ def text_learner(estimator: rtrl.AbstractEstimator) -> rtrl.Learner:
 
 def charged(
     learner: rtrl.Learner,
-    model_of,
+    model_of: ModelOf,
     keys: Key[Array, " networks"],
     rates: Float[np.ndarray, " networks"],
     text: Domains,
     parts: int = 3,
 ) -> tuple[Float[np.ndarray, "networks bytes"], States]:
     """Bits charged for every byte of the first parts of the text, and the networks after the first of them."""
-    third, losses, then = len(text.targets) // 3, [], []
-    states = in_whole_windows(begin(learner, model_of, keys))
-    for at in range(0, parts * third, third):
-        states, loss = stage(learner, states, rates, *text.part(slice(at, at + third), len(rates)))
-        losses.append(np.asarray(loss))
-        then.append(states)
-    losses = np.concatenate(losses, axis=1)
-    return losses / np.log(2) + text.beside[: losses.shape[1]], then[0]
+    third, states = len(text.targets) // 3, in_whole_windows(begin(learner, model_of, keys))
+    stream = text.part(slice(0, parts * third), len(rates))
+    then, losses = zip(*stages(learner, states, lambda _: rates, stream, third), strict=True)
+    bits = np.concatenate(losses, axis=1) / np.log(2)
+    return bits + text.beside[: bits.shape[1]], then[0]

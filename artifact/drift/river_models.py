@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from river import drift, forest, linear_model, optim, time_series, tree
 
-from artifact.comparison import Stream
+from artifact.comparison import Stream, least
 from artifact.drift.tracking import forecast_then_learn, lagged, predict_then_learn
 
 Run = Callable[[Float[np.ndarray, "steps features"], Float[np.ndarray, " steps"]], Float[np.ndarray, " steps"]]
@@ -59,7 +59,7 @@ def chosen(
     runs: Sequence[Run], xs: Float[np.ndarray, "steps features"], ys: Float[np.ndarray, " steps"], tuning: int
 ) -> Float[np.ndarray, " steps"]:
     """Squared errors along the whole stream of the run that lost least on its first `tuning` steps."""
-    return runs[_least([run(xs[:tuning], ys[:tuning]).mean() for run in runs])](xs, ys)
+    return runs[least([run(xs[:tuning], ys[:tuning]).mean() for run in runs])](xs, ys)
 
 
 def chosen_on(runs: Sequence[Run], tuning: Stream, stream: Stream, lags: int) -> Float[np.ndarray, "streams steps"]:
@@ -68,10 +68,6 @@ def chosen_on(runs: Sequence[Run], tuning: Stream, stream: Stream, lags: int) ->
     It sees the last `lags` inputs, at each step anew.
     """
     first, ys = lagged(np.asarray(tuning[0]), lags)[..., :-1], np.asarray(tuning[1])[..., 0]
-    run = runs[_least([np.mean([run(*one) for one in zip(first, ys, strict=True)]) for run in runs])]
+    run = runs[least([np.mean([run(*one) for one in zip(first, ys, strict=True)]) for run in runs])]
     known, ys = lagged(np.asarray(stream[0]), lags)[..., :-1], np.asarray(stream[1])[..., 0]
     return np.array([run(*one) for one in zip(known, ys, strict=True)])
-
-
-def _least(means: Sequence) -> int:
-    return int(np.where(np.isfinite(means), means, np.inf).argmin())

@@ -26,8 +26,8 @@ def density(drift: Float[np.ndarray, " grid"], noise: float) -> Float[np.ndarray
 
 def well_moments(linear: float, cubic: float, noise: float) -> Float[np.ndarray, "2"]:
     """E h² and E h⁴."""
-    law = density(linear * GRID - cubic * GRID**3, noise)
-    return np.array([(GRID**k * law).sum() * SPACING for k in (2, 4)])
+    there = density(linear * GRID - cubic * GRID**3, noise)
+    return np.array([(GRID**k * there).sum() * SPACING for k in (2, 4)])
 
 
 def moment_slopes(guess: float, noise: float, shift: float = 1e-4) -> Float[np.ndarray, "2 2"]:

@@ -7,6 +7,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 import rtrl
+from artifact.statistics import newey_west_lags
 
 
 @eqx.filter_jit
@@ -43,9 +44,8 @@ def newton_step(
 
     if not (np.isfinite(rows).all() and np.isfinite(errors).all()):
         return dict.fromkeys(("step", "white", "robust"), np.full(rows.shape[1], np.nan))
-    lags = int(4 * (len(errors) / 100) ** (2 / 9))
     regression = sm.OLS(np.asarray(errors, float), np.asarray(rows, float))
-    robust = regression.fit(cov_type="HAC", cov_kwds={"maxlags": lags})
+    robust = regression.fit(cov_type="HAC", cov_kwds={"maxlags": newey_west_lags(len(errors))})
     information = np.asarray(rows, float).T @ rows / np.mean(np.square(errors, dtype=float))
     white = np.sqrt(np.diag(np.linalg.inv(information)))
     return {"step": robust.params, "white": white, "robust": robust.bse}

@@ -17,14 +17,13 @@ CENTRES, WIDTH_OF_BIN, NOISE = np.linspace(-1.8, 1.8, 9), 0.3, 1.2
 PAIRS, STRETCH = 64, 500
 """How many pairs learn together, and for how many steps noise is drawn at a time."""
 
-TRUE_LAW = density(GRID - GRID**3, NOISE)
+TRUE_DENSITY = density(GRID - GRID**3, NOISE)
 
 
 def bins() -> Float[Array, " bins"]:
     """The given expectations."""
-    return jnp.asarray(
-        [(np.exp(-((GRID - c) ** 2) / 2 / WIDTH_OF_BIN**2) * TRUE_LAW).sum() * SPACING for c in CENTRES], jnp.float32
-    )
+    in_bins = np.exp(-((GRID - CENTRES[:, None]) ** 2) / 2 / WIDTH_OF_BIN**2)
+    return jnp.asarray([(share * TRUE_DENSITY).sum() * SPACING for share in in_bins], jnp.float32)
 
 
 class NetworkDrift(eqx.Module):

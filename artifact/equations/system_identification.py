@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 import rtrl
-from artifact.comparison import Stream, best
+from artifact.comparison import Stream, best, some
 from artifact.equations.joint_filter import extended_kalman_filter, with_parameters
 from artifact.equations.least_squares import best_fit
 
@@ -65,8 +65,8 @@ def tuned(
     few = np.tile(np.arange(networks // len(tried)), len(tried))
     with jax.enable_x64(True):
         models, tuning, stream = in_double((models, tuning, stream))
-        some, tuning = jax.tree.map(lambda a: a[few] if eqx.is_array(a) else a, (models, tuning))
-        _, errors = method(some, jnp.repeat(jnp.asarray(tried), networks // len(tried)), *tuning, *known)
+        tried_on, tuning = some(few, (models, tuning))
+        _, errors = method(tried_on, jnp.repeat(jnp.asarray(tried), networks // len(tried)), *tuning, *known)
         process = best(tried, np.asarray(errors[:, errors.shape[1] * 4 // 5 :] ** 2).mean(axis=(1, 2)))
         return in_single(method(models, jnp.full(networks, process), *stream, *known)[0]), process
 

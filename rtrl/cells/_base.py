@@ -60,6 +60,16 @@ class AbstractCell(eqx.Module):
         )
 
 
+def check_kept(cell: AbstractCell, kind: type[AbstractCell], methods: str, place: str) -> None:
+    """Raises `TypeError` if a cell replaces one of the methods from which the derivatives of its kind are made."""
+    for method in methods.split():
+        if getattr(type(cell), method) is not getattr(kind, method):
+            raise TypeError(
+                f"cell: expected {type(cell).__name__} to keep {kind.__name__}.{method}, from which its derivatives "
+                f"are made, got one of its own; put what differs into {place}, or subclass rtrl.AbstractCell"
+            )
+
+
 def begun(cell: AbstractCell, state: State, reset: Bool[Array, ""] | None) -> State:
     """The state that a step starts from: the initial one where the stream begins anew."""
     if reset is None:

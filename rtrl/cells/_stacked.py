@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from rtrl._trained import Frozen, is_frozen
 from rtrl._types import Input, State
-from rtrl.cells._base import AbstractCell
+from rtrl.cells._base import AbstractCell, check_kept
 
 
 class StackedCell(AbstractCell):
@@ -68,12 +68,7 @@ class StackedCell(AbstractCell):
             )
 
     def __check_init__(self):
-        for method in "__call__ trajectory output arriving entering stream leaving".split():
-            if getattr(type(self), method) is not getattr(StackedCell, method):
-                raise TypeError(
-                    f"cell: expected {type(self).__name__} to keep StackedCell.{method}, from which its derivatives "
-                    f"are made, got one of its own; put what differs into a layer, or subclass rtrl.AbstractCell"
-                )
+        check_kept(self, StackedCell, "__call__ trajectory output arriving entering stream leaving", "a layer")
 
     def __call__(self, state: State, x: Input) -> State:
         states, stream = [], x

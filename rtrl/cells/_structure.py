@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from rtrl._trained import is_frozen, join, split
 from rtrl._types import Params, State
-from rtrl.cells._base import recurrence
+from rtrl.cells._base import check_kept, recurrence
 from rtrl.cells._gated import (
     AbstractDenseCell,
     AbstractDiagonalCell,
@@ -70,12 +70,7 @@ def _check_methods(cell: AbstractGatedCell, name: str) -> None:
     kind = next((k for k in (AbstractDenseCell, AbstractDiagonalCell) if isinstance(cell, k)), None)
     if kind is None:
         raise TypeError(f"cell: expected {name} to subclass rtrl.AbstractDenseCell or rtrl.AbstractDiagonalCell")
-    for method in FIXED.split():
-        if getattr(type(cell), method) is not getattr(kind, method):
-            raise TypeError(
-                f"cell: expected {name} to keep {kind.__name__}.{method}, from which its derivatives are made, got one "
-                f"of its own; put what differs into the gate, or subclass rtrl.AbstractCell"
-            )
+    check_kept(cell, kind, FIXED, "the gate")
 
 
 def _check_shapes(cell: AbstractGatedCell, name: str) -> None:

@@ -135,9 +135,10 @@ def train(
         states = in_whole_windows(states)
     stream = jax.tree.map(lambda a: a[:, :steps], stream)
     falling = lambda done: rates * (0.5 + 0.5 * np.cos(np.pi * done / steps)).astype(rates.dtype)  # noqa: E731
-    for states, loss in stages(learner, states, falling, stream, STAGE):  # noqa: B007
+    after = states
+    for after, loss in stages(learner, states, falling, stream, STAGE):  # noqa: B007
         losses.append(loss)
-    return states, np.concatenate(losses, axis=1)
+    return after, np.concatenate(losses, axis=1)
 
 
 def held_out_loss(loss: Loss, states: States, stream: Stream) -> Float[Array, " networks"]:

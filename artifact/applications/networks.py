@@ -58,9 +58,10 @@ def go_on(
     steps, losses = jax.tree.leaves(stream)[0].shape[1] // chunk * chunk, []
     nowhere = np.zeros((len(rates), steps), bool)  # given, so that `train` and this run the same program
     whole = *jax.tree.map(lambda a: a[:, :steps], stream), nowhere
-    for states, loss in stages(learner, states, lambda _: rates, whole, chunk):  # noqa: B007
+    after = states
+    for after, loss in stages(learner, states, lambda _: rates, whole, chunk):  # noqa: B007
         losses.append(loss)
-    return states, np.concatenate(losses, axis=1)
+    return after, np.concatenate(losses, axis=1)
 
 
 def online(

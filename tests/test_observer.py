@@ -109,5 +109,5 @@ def test_what_is_wrong_is_said_in_one_line():
         observed(KEY, jnp.zeros((3, 2)), first, 0.0)
     estimator, cell = rtrl.TBPTT(2), observer()
     memory = estimator.init(cell, cell.initial_state())
-    with pytest.raises(ValueError, match=r"^x: expected an input with the structure of ObserverCell\.example_input"):
+    with pytest.raises(ValueError, match=r"^x: expected an input like ObserverCell\.example_input\(\), "):
         one_step(estimator, cell, cell.initial_state(), (jnp.zeros(1), None), memory, jnp.zeros(2))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artifact.drift.adapting import not_finite, running
+from artifact.comparison import broke_down
+from artifact.drift.adapting import running
 from artifact.drift.annotated import agreed, scaled_changes
 from artifact.drift.tracking import lagged, predict_then_learn, recursive_least_squares
 from artifact.statistics import median_interval
@@ -91,5 +92,5 @@ def test_the_interval_of_a_median_is_made_of_order_statistics():
 
 def test_broken_networks_are_counted_and_bins_are_whole():
     losses = np.array([[1.0, 2, 3, 4, 5], [1, np.nan, 3, 4, 5], [1, 2, 3, np.inf, 5]])
-    assert not_finite(losses) == 2
+    assert broke_down(losses) == f"2 of {len(losses)}"
     np.testing.assert_array_equal(running(losses[:1], 2), [[1.5, 3.5]])

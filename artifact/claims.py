@@ -19,7 +19,8 @@ class Evidence:
     in `units`, which difference from the threshold would not matter: a whole interval within it means that the two
     are equivalent (two one-sided tests). `seen`: the threshold, or a setting on our side only, was chosen with results
     in sight, so that the piece can speak against the claim but not for it. `single`: of one network, whose interval
-    does not know how networks differ, so that it decides nothing.
+    does not know how networks differ, so that it decides nothing. `timed`: it rests on measured times, and its
+    interval is that of `artifact.timing.elsewhere`, which stands in for a rehearsal.
     `scatter`, in `units` too, is how far the end next to the threshold moved in the rehearsal: the interval must
     lie beyond the threshold by more than that to decide anything.
     Raises `ValueError` if the interval does not contain the effect, or scatter or margin are negative.
@@ -37,6 +38,7 @@ class Evidence:
     basis: Basis = "no difference"
     seen: bool = False
     single: bool = False
+    timed: bool = False
 
     def __post_init__(self):
         low, high = self.interval

@@ -12,6 +12,7 @@ from artifact.statistics import share_difference_interval as share_difference_in
 from artifact.statistics import share_interval as share_interval
 from artifact.style import COLOURS as COLOURS
 from artifact.style import WIDTH as WIDTH
+from artifact.timing import elsewhere as elsewhere
 from artifact.timing import in_turns as in_turns
 from artifact.timing import ready as ready
 from artifact.timing import size as size

@@ -24,10 +24,13 @@ def pairs(here: Claim, there: Claim) -> Iterator[tuple[Evidence, Evidence]]:
 
 
 def moved(claims: Iterable[tuple[Claim, Claim]]) -> Scatter:
-    """How far the end of an interval next to its threshold is from that in another run; the most under a condition."""
+    """How far the end of an interval next to its threshold is from that in another run; the most under a condition.
+
+    Not of times: another run says what else the machine did, not what rounding does.
+    """
     found: dict[tuple[str, str], float] = {}
     for here, there in claims:
-        for piece, other in pairs(here, there):
+        for piece, other in ((a, b) for a, b in pairs(here, there) if not a.timed):
             end = min((0, 1), key=lambda i, e=piece: abs(e.interval[i] - e.threshold))
             ends, key = (piece.interval[end], other.interval[end]), (here.name, piece.condition)
             found[key] = max(0.0 if ends[0] == ends[1] else abs(ends[0] - ends[1]), found.get(key, 0.0))
@@ -55,8 +58,9 @@ def read(notebook: str) -> Scatter:
 
 
 def applied(claim: Claim, scatter: Scatter) -> Claim:
-    """The claim with the scatter of each piece of evidence, 0 where there is none."""
-    evidence = [dataclasses.replace(e, scatter=scatter.get((claim.name, e.condition), 0.0)) for e in claim.evidence]
+    """The claim with the scatter of each piece of evidence, 0 where there is none and for times."""
+    of = [0.0 if e.timed else scatter.get((claim.name, e.condition), 0.0) for e in claim.evidence]
+    evidence = [dataclasses.replace(e, scatter=distance) for e, distance in zip(claim.evidence, of, strict=True)]
     return dataclasses.replace(claim, evidence=evidence)
 
 

@@ -12,6 +12,13 @@ from jaxtyping import Float, PyTree
 
 import rtrl
 
+ELSEWHERE = 1.5
+"""By what factor a ratio of times measured in turns may be another one on another day or machine.
+
+Between runs of the notebooks on one machine, idle and busy, such ratios moved by factors up to 1.25; other machines
+were not measured, so that this is a margin and no result.
+"""
+
 
 def timed(call: Callable[[], Any], repeats: int = 7) -> Float[np.ndarray, " repeats"]:
     """Seconds of each of several calls, after one that is not counted because it may compile.
@@ -27,6 +34,12 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> pd.DataFram
     for call in calls.values():
         jax.block_until_ready(call())
     return pd.DataFrame([{name: _seconds(call) for name, call in calls.items()} for _ in range(rounds)])
+
+
+def elsewhere(interval: tuple[float, float]) -> tuple[float, float]:
+    """An interval of times or of their ratios that allows for another day and machine: `ELSEWHERE` wider, both ways."""
+    low, high = interval
+    return low / ELSEWHERE, high * ELSEWHERE
 
 
 def ready(learner: rtrl.Learner, state: Any, stream: tuple) -> tuple[Callable[[], Any], int]:

@@ -21,6 +21,7 @@ from artifact.notebook import (
     Evidence,
     Publication,
     bootstrap_interval,
+    elsewhere,
     mean_interval,
     over_time,
     share_difference_interval,
@@ -186,6 +187,15 @@ def test_scatter_is_how_far_the_end_next_to_the_threshold_moved_and_returns_to_t
     before = record.read_bytes()
     scatter.keep("01_exactness", moved, tmp_path)
     assert record.read_bytes() == before  # what says the same is not kept again
+
+
+def test_times_have_no_scatter_and_an_interval_for_other_machines():
+    ratios = elsewhere((0.5, 0.75))
+    assert ratios == (0.5 / 1.5, 0.75 * 1.5)
+    piece = dataclasses.replace(evidence("1", *ratios), timed=True)
+    here, there = Claim("fast", "", [piece]), Claim("fast", "", [dataclasses.replace(piece, interval=(0.4, 0.9))])
+    assert scatter.moved([(here, there)]) == {}
+    assert scatter.applied(here, {("fast", "1"): 0.125}) == here  # kept when it was not yet known to be a time
 
 
 def test_evidence_must_make_sense():

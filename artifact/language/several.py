@@ -1,0 +1,45 @@
+"""Networks of the wide stack on the first 300,000 bytes, several of them: `python -m artifact.language.several`."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pandas as pd
+
+import rtrl
+from artifact.data import Vocabulary, king_james
+from artifact.errors import run
+from artifact.language.stacks import CAPACITY, numbered, one_pass, stack_learner, stack_model
+from artifact.measured import keep_tables
+
+UNITS, NETWORKS, BYTES = 256, 5, 300_000
+METHODS = {"RTRL": rtrl.LayerLocalRTRL(), "chunks of 16": rtrl.ChunkedBPTT()}
+
+
+def networks() -> Iterator[dict]:
+    """Bits per byte of each network after some thousand bytes; the networks of both methods begin alike."""
+    text, _ = king_james()
+    stream = numbered(text[:BYTES], Vocabulary(capacity=CAPACITY))
+    for i in range(NETWORKS):
+        for method, estimator in METHODS.items():
+            learner = stack_learner(estimator)
+            bits, seconds, _ = one_pass(
+                learner, learner.init(stack_model(UNITS, jax.random.key(100 + i))), stream, BYTES
+            )
+            labels = {"method": method, "network": i, "us per byte": 1e6 * float(np.median(seconds))}
+            for read in (30_000, 100_000, BYTES):
+                yield labels | {"bytes": read, "bits per byte": bits[:read].mean()}
+            print(method, i, bits.mean(), flush=True)
+
+
+def main() -> None:
+    table = pd.DataFrame(networks())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "06_language_several_networks.csv"
+        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
+        keep_tables("06_language_several", [path], "python -m artifact.language.several")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -5,6 +5,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from artifact.claims import Claim, Evidence, Kind, Outcome
 from artifact.errors import ArtifactError
 from artifact.paths import RESULTS, tier_root
@@ -93,7 +95,13 @@ def _pieces(claims: Sequence[tuple[str, Claim]]) -> dict[str, list[Piece]]:
 
 
 def _p(e: Evidence) -> float:
-    """The p-value of an outcome: of no effect beyond the threshold, or of one beyond the margin; 0 of what is exact."""
+    """The p-value of an outcome: of no effect beyond the threshold, or of one beyond the margin; 0 of what is exact.
+
+    Of times and their ratios by their logarithms, in which an interval that is wider by a factor is symmetric.
+    """
+    if e.timed and e.threshold > 0:
+        effect, low, high, threshold = map(float, np.log([e.effect, *e.interval, e.threshold]))
+        return p_of_interval(effect, (low, high), threshold)
     if e.outcome == "equivalent":
         return max(p_of_interval(e.effect, e.interval, e.threshold + sign * e.margin, e.scatter) for sign in (-1, 1))
     return p_of_interval(e.effect, e.interval, e.threshold, e.scatter)

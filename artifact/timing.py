@@ -15,7 +15,7 @@ import rtrl
 ELSEWHERE = 1.5
 """By what factor a ratio of times measured in turns may be another one on another day or machine.
 
-Between runs of the notebooks on one machine, idle and busy, such ratios moved by factors up to 1.25; other machines
+Between runs of the notebooks on one machine, idle and busy, such ratios moved by factors up to 1.4; other machines
 were not measured, so that this is a margin and no result.
 """
 

@@ -59,7 +59,7 @@ def sizes(data: bytes, repeats: int = 3) -> pd.DataFrame:
         us = 1e6 * float(np.median(taken)) / len(data)
         return {"program": name, "bytes": len(data), "bits per byte": 8 * size / len(data), "us per byte": us}
 
-    return pd.DataFrame([row(name, compress) for name, compress in (PROGRAMS | {"zpaq": zpaq}).items()])
+    return pd.DataFrame([row(name, compress) for name, compress in {**PROGRAMS, "zpaq": zpaq}.items()])
 
 
 def versions() -> dict[str, str]:

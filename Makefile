@@ -78,7 +78,7 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 
 # Here the question is whether everything runs: XLA compiles a fifth faster when it optimises less.
 smoke: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
-smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 4 minutes
+smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 8 minutes the first time
 extended: $(LONG:%=build/extended/%.ipynb) $(MEMORY) $(TEXT) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 4 hours
 
 build/extended/laws: $(LAWS) $(SOURCES) | $(ENV)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -260,3 +261,16 @@ def test_the_interval_over_time_is_newey_and_west_s():
     np.testing.assert_allclose(mean, series.mean())
     np.testing.assert_allclose([low, high], mean + np.array([-1, 1]) * 1.959964 * (long_run / 400) ** 0.5, rtol=1e-6)
     assert high - low > 1.5 * 2 * 1.96 * series.std() / 20  # wider than if steps were independent
+
+
+def test_the_paper_gives_each_table_as_many_columns_as_it_has():
+    """LaTeX stops at one too few, and is not installed everywhere."""
+    paper = (ROOT / "paper/paper.tex").read_text(encoding="utf-8")
+    found = re.findall(r"\\begin\{columns\}\{\\\w+\}\{([^\n]*)\}\n(.*?)\\end\{columns\}", paper, re.DOTALL)
+    assert len(found) >= 5
+    for columns, body in found:
+        given = len(re.sub(r"\{.*?\}|@\{.*?\}", "", columns))
+        for name in re.findall(r"\\input\{(generated/.*?)\}", body):
+            table = (ROOT / "paper" / name).read_text(encoding="utf-8")
+            header = next(line for line in table.splitlines() if " & " in line)
+            assert header.count(" & ") + 1 == given, name

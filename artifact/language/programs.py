@@ -30,7 +30,7 @@ PROGRAMS: Mapping[str, Callable[[bytes], bytes]] = {
     "brotli": functools.partial(brotli.compress, quality=11, lgwin=24),
     "PPMd": functools.partial(pyppmd.compress, max_order=16, mem_size=2**28),
 }
-"""Each at its strongest setting; PPMd with contexts of up to 16 bytes."""
+"""At strong settings; PPMd counts contexts of up to 16 bytes."""
 
 
 def zpaq(data: bytes) -> bytes:

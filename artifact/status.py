@@ -40,8 +40,8 @@ def studies() -> list[str]:
         notebook = study.removesuffix("_rehearsal")
         now = provenance.inputs(notebook) if notebook in notebooks() else provenance.package()
         now = {kind: now[kind] for kind in ("package", "lock", "notebook") if kind in now}
-        since = provenance.changed(record["inputs"], now)
-        lines.append(f"{MEASURED}/{study}: measured {record['date']}; changed since: {', '.join(since) or 'nothing'}")
+        since = ", ".join(provenance.changed(record["inputs"], now)) or "nothing" if "inputs" in record else "not known"
+        lines.append(f"{MEASURED}/{study}: measured {record['date']}; changed since: {since}")
     return lines
 
 

@@ -263,6 +263,15 @@ def test_the_interval_over_time_is_newey_and_west_s():
     assert high - low > 1.5 * 2 * 1.96 * series.std() / 20  # wider than if steps were independent
 
 
+def test_every_kept_study_has_its_line_in_the_status():
+    records = sorted((ROOT / "data/measured").glob("*_provenance.json"))
+    assert len(records) >= 20
+    lines = status.studies()
+    for record, line in zip(records, lines, strict=True):
+        assert line.startswith(f"data/measured/{record.stem.removesuffix('_provenance')}: measured 20")
+        assert "inputs" in json.loads(record.read_text(encoding="utf-8")) or line.endswith("not known")
+
+
 def test_the_paper_gives_each_table_as_many_columns_as_it_has():
     """LaTeX stops at one too few, and is not installed everywhere."""
     paper = (ROOT / "paper/paper.tex").read_text(encoding="utf-8")

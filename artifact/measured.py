@@ -5,11 +5,13 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifact import provenance
 from artifact.paths import MEASURED, RESULTS, ROOT
 
 if TYPE_CHECKING:
@@ -20,11 +22,24 @@ def keep(notebook: str, source: Path, parameters: Mapping, inputs: Mapping) -> N
     """Keeps a notebook's result tables in data/measured/."""
     tables = sorted((source / RESULTS).glob(f"{notebook}_*.csv"))
     command = f"python -m artifact.execute {notebook} --tier extended"
-    keep_tables(notebook, tables, command, parameters=dict(parameters), inputs=dict(inputs))
+    keep_tables(notebook, tables, command, inputs, parameters=dict(parameters))
 
 
-def keep_tables(study: str, tables: Sequence[Path], command: str, **more: Any) -> None:
-    """Copies tables into data/measured/; their record, written last, makes them valid."""
+def keep_table(study: str, name: str, table: "pd.DataFrame", command: str, **more: Any) -> None:
+    """Keeps one data frame in data/measured/, with ten digits."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{study}_{name}.csv")
+        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
+        keep_tables(study, [path], command, **more)
+
+
+def keep_tables(
+    study: str, tables: Sequence[Path], command: str, inputs: Mapping[str, str] | None = None, **more: Any
+) -> None:
+    """Copies tables into data/measured/; their record, written last, makes them valid.
+
+    `inputs` are the digests of what was measured: those of the package, unless given.
+    """
     folder = ROOT / MEASURED
     folder.mkdir(parents=True, exist_ok=True)
     _record(study).unlink(missing_ok=True)
@@ -37,6 +52,7 @@ def keep_tables(study: str, tables: Sequence[Path], command: str, **more: Any) -
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
         "python": platform.python_version(),
         "versions": {package: version(package) for package in ("jax", "jaxlib", "numpy", "optax", "equinox")},
+        "inputs": dict(inputs or provenance.package()),
         **more,
     }
     new = _record(study).with_suffix(".new")

@@ -1,16 +1,14 @@
 """The kept study of long memory: `python -m artifact.memory_study [PART …]`, each part kept as soon as it is done."""
 
 import argparse
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import jax
 import pandas as pd
 
 from artifact.conditioning import conditioning
 from artifact.errors import run
-from artifact.measured import keep_tables
+from artifact.measured import keep_table
 from artifact.memory_cells import cells, dense, leaky, stability, timescales
 from artifact.memory_parts import delays, equal_memory, harder, longest, windows
 from artifact.memory_tasks import adding, counting
@@ -40,10 +38,7 @@ PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
 def study(part: str) -> None:
     """Runs a part and keeps its table in data/measured/."""
     table = pd.concat(PARTS[part](), ignore_index=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"05_long_memory_{part}_networks.csv"
-        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
-        keep_tables(f"05_long_memory_{part}", [path], f"python -m artifact.memory_study {part}")
+    keep_table(f"05_long_memory_{part}", "networks", table, f"python -m artifact.memory_study {part}")
 
 
 def main() -> None:

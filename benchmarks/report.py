@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from cases import APPROXIMATE
 
-from artifact import provenance
 from artifact.measured import keep_tables
 from artifact.paths import MEASURED
 
@@ -67,7 +66,6 @@ def _keep(rows: pd.DataFrame, study: str) -> Path:
             device=jax.devices()[0].device_kind,
             threads="XLA's own choice: the Makefile's one-thread XLA_FLAGS and OMP_NUM_THREADS are unset",
             peers={name: version(name) for name in ("braintrace",) if find_spec(name)},
-            inputs=provenance.package(),
         )
     return Path(MEASURED, path.name)
 

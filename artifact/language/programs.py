@@ -12,16 +12,15 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from time import perf_counter
 
 import brotli
-import numpy as np
 import pandas as pd
 import pyppmd
 
 from artifact.data import king_james
 from artifact.errors import ArtifactError, run
-from artifact.measured import keep_tables
+from artifact.measured import keep_table
+from artifact.timing import in_turns
 
 PROGRAMS: Mapping[str, Callable[[bytes], bytes]] = {
     "zlib": functools.partial(zlib.compress, level=9),
@@ -49,17 +48,11 @@ def zpaq(data: bytes) -> bytes:
 
 def sizes(data: bytes, repeats: int = 3) -> pd.DataFrame:
     """Bits and microseconds (median) for each byte, program by program."""
-
-    def row(name: str, compress: Callable[[bytes], bytes]) -> dict:
-        taken = []
-        for _ in range(repeats):
-            began = perf_counter()
-            size = len(compress(data))
-            taken.append(perf_counter() - began)
-        us = 1e6 * float(np.median(taken)) / len(data)
-        return {"program": name, "bytes": len(data), "bits per byte": 8 * size / len(data), "us per byte": us}
-
-    return pd.DataFrame([row(name, compress) for name, compress in {**PROGRAMS, "zpaq": zpaq}.items()])
+    calls = {name: functools.partial(compress, data) for name, compress in {**PROGRAMS, "zpaq": zpaq}.items()}
+    us = 1e6 * in_turns(calls, repeats).median() / len(data)
+    bits = {name: 8 * len(call()) / len(data) for name, call in calls.items()}
+    rows = [{"program": k, "bytes": len(data), "bits per byte": bits[k], "us per byte": us[k]} for k in calls]
+    return pd.DataFrame(rows)
 
 
 def versions() -> dict[str, str]:
@@ -73,10 +66,7 @@ def versions() -> dict[str, str]:
 def main() -> None:
     text, _ = king_james()
     table = pd.concat([sizes(text[:length].tobytes()) for length in (300_000, len(text))], ignore_index=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "06_language_programs_sizes.csv"
-        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
-        keep_tables("06_language_programs", [path], "python -m artifact.language.programs", programs=versions())
+    keep_table("06_language_programs", "sizes", table, "python -m artifact.language.programs", programs=versions())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Networks of the wide stack on the first 300,000 bytes, several of them: `python -m artifact.language.several`."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import pandas as pd
@@ -11,7 +9,7 @@ import rtrl
 from artifact.data import Vocabulary, king_james
 from artifact.errors import run
 from artifact.language.stacks import CAPACITY, numbered, one_pass, stack_learner, stack_model
-from artifact.measured import keep_tables
+from artifact.measured import keep_table
 
 UNITS, NETWORKS, BYTES = 256, 5, 300_000
 METHODS = {"RTRL": rtrl.LayerLocalRTRL(), "chunks of 16": rtrl.ChunkedBPTT()}
@@ -31,11 +29,7 @@ def networks() -> Iterator[dict]:
 
 
 def main() -> None:
-    table = pd.DataFrame(networks())
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "06_language_several_networks.csv"
-        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
-        keep_tables("06_language_several", [path], "python -m artifact.language.several")
+    keep_table("06_language_several", "networks", pd.DataFrame(networks()), "python -m artifact.language.several")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,9 @@ def stability() -> Rows:
     def clipped(learning_rate: float) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
 
+    def normalised(learning_rate: float) -> optax.GradientTransformation:
+        return optax.chain(optax.normalize_by_update_norm(), optax.adam(learning_rate))
+
     def without_memory(inputs: int, *, key: jax.Array) -> rtrl.ELSTMCell:
         cell = rtrl.ELSTMCell(inputs, UNITS, key=key, timescales=around(delay))
         return eqx.tree_at(lambda c: c.weight_cell, cell, rtrl.Frozen(0 * cell.weight_cell))
@@ -97,6 +100,7 @@ def stability() -> Rows:
         every = 128 if name == "RTRL" else 2 * delay
         cures = {
             "Adam": (plain, optax.adam), "SGD": (plain, optax.sgd), "Adam, clipped": (plain, clipped),
+            "Adam, normalised": (plain, normalised),
             "Adam, gates without memory": (without_memory, optax.adam),
         }  # fmt: skip
         for cure, (cell, optimizer) in cures.items():

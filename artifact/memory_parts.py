@@ -1,7 +1,7 @@
 """The parts of the study of long memory that ask who solves selective recall, and how soon."""
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -35,13 +35,21 @@ def within(steps: int) -> dict[str, Method]:
     return {"TBPTT, just above": Method(rtrl.TBPTT(window)), "chunks, twice": Method(rtrl.ChunkedBPTT(), chunk)}
 
 
-def tuned(task: Task, cell_of: Callable, learns_by: Method, trials: int, /, **labels: object) -> pd.DataFrame:
+def tuned(
+    task: Task,
+    cell_of: Callable,
+    learns_by: Method,
+    trials: int,
+    /,
+    rates: Sequence[float] = RATES,
+    **labels: object,
+) -> pd.DataFrame:
     """Twelve networks at the best of three rates, which twelve others have found in as many trials, four at each.
 
     The best rate solves the task most often, then soonest, then has the least error.
     """
     tuning, _ = _keys(labels)
-    tried = solve(task, cell_of, learns_by, np.repeat(RATES, NETWORKS // len(RATES)), tuning, trials)
+    tried = solve(task, cell_of, learns_by, np.repeat(rates, NETWORKS // len(rates)), tuning, trials)
     found = tried.groupby("rate").agg(solved=("solved", "count"), soon=("solved", "median"), error=("error", "mean"))
     rate = found.sort_values(["solved", "soon", "error"], ascending=[False, True, True]).index[0]
     return at_rate(task, cell_of, learns_by, trials, rate, **labels)
@@ -80,6 +88,13 @@ def windows() -> Rows:
             yield tuned(recall(delay), elstm(UNITS, around(delay)), method, trials_of(delay), delay=delay, method=name)
 
 
+def windows_beyond() -> Rows:
+    """Ten steps of a delay of a thousand; the same with a hundred takes hours."""
+    yield tuned(
+        recall(1000), elstm(UNITS, around(1000)), WINDOWS["TBPTT(10)"], trials_of(1000), delay=1000, method="TBPTT(10)"
+    )
+
+
 def equal_memory() -> Rows:
     """Windows and chunks that fit into the memory of RTRL with an update at every step."""
     methods = {"TBPTT(2)": Method(rtrl.TBPTT(2)), "chunks of 7": Method(rtrl.ChunkedBPTT(), 7)}
@@ -110,6 +125,12 @@ def longest() -> Rows:
             )
             rates[name] = float(rows["rate"].iloc[0])
             yield rows
+
+
+def farthest() -> Rows:
+    """A hundred thousand steps once more, with time for more trials, at the rate that was best for ten thousand."""
+    delay, name = 100_000, "RTRL, every 128"
+    yield at_rate(recall(delay), elstm(UNITS, around(delay)), EXACT[name], 1500, 0.01, delay=delay, method=name)
 
 
 def harder() -> Rows:

@@ -10,8 +10,8 @@ from artifact.conditioning import conditioning
 from artifact.errors import run
 from artifact.measured import keep_table
 from artifact.memory_cells import cells, dense, leaky, stability, timescales
-from artifact.memory_parts import delays, equal_memory, harder, longest, windows
-from artifact.memory_tasks import adding, counting
+from artifact.memory_parts import delays, equal_memory, farthest, harder, longest, windows, windows_beyond
+from artifact.memory_tasks import adding, copying, counting
 from artifact.pixels import pixels
 
 PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
@@ -19,8 +19,10 @@ PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
     for part in (
         delays,
         windows,
+        windows_beyond,
         equal_memory,
         longest,
+        farthest,
         harder,
         cells,
         dense,
@@ -29,6 +31,7 @@ PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
         stability,
         adding,
         counting,
+        copying,
         conditioning,
         pixels,
     )

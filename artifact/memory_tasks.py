@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import rtrl
 from artifact.long_memory import Task, around, naming
 from artifact.memory_parts import CHUNKS, EXACT, IMMEDIATE, UNITS, WINDOWS, Rows, at_rate, tuned, within
-from rtrl.tasks import adding_problem, anbn
+from rtrl.tasks import adding_problem, anbn, copy_memory
 
 
 def sum_of_two(length: int) -> Task:
@@ -29,6 +29,12 @@ def words(longest: int) -> Task:
     """
     stream = functools.partial(anbn, longest=longest)
     return naming(stream, 2, 2, longest + 1, solved=0.2 / (longest + 1), window=50 * (longest + 1))
+
+
+def word(delay: int) -> Task:
+    """Copy memory; solved: 99 of 100 symbols are right, over the last hundred words of ten (chance: 1/8)."""
+    stream = functools.partial(copy_memory, delay=delay)
+    return naming(stream, 10, 8, delay + 20, solved=0.01, window=1000)
 
 
 def lstm(span: int) -> Callable[..., rtrl.AbstractCell]:
@@ -63,3 +69,13 @@ def counting() -> Rows:
         methods |= {"TBPTT(1)": IMMEDIATE["TBPTT(1)"], "TBPTT(10)": WINDOWS["TBPTT(10)"]}
         for name, method in methods.items():
             yield tuned(words(longest), lstm(longest), method, 4000, longest=longest, method=name)
+
+
+def copying() -> Rows:
+    """Copy memory with an LRU, whose readout alone, on the modes that it begins with, copies a part."""
+    for delay, units, trials in ((50, 64, 3000), (500, 128, 3000)):
+        cell = functools.partial(rtrl.LRUCell, hidden_size=units, timescales=around(delay))
+        reaching = {"chunks, twice": within(delay + 20)["chunks, twice"]}
+        methods = {"RTRL, every 128": EXACT["RTRL, every 128"], "TBPTT(1)": IMMEDIATE["TBPTT(1)"]} | CHUNKS | reaching
+        for name, method in methods.items():
+            yield tuned(word(delay), cell, method, trials, rates=(0.0003, 0.001, 0.003), delay=delay, method=name)

@@ -16,6 +16,7 @@ from artifact.data import digits, mnist1d
 from artifact.long_memory import NETWORKS, Method, Task, around, elstm, naming, untrained
 
 UNITS = 32
+RATES = 0.003, 0.01, 0.03, 0.1
 
 Digits = tuple[Float[np.ndarray, "digits pixels"], Int[np.ndarray, " digits"]]
 
@@ -84,16 +85,17 @@ def pixels() -> Iterator[pd.DataFrame]:
             "TBPTT(1)": (Method(rtrl.TBPTT(1)), False, None, 1),
             "BPTT": (whole, True, None, 1),
             "RTRL, ten passes": (Method(rtrl.RTRL(), 8), False, None, 10),
+            "RTRL, an update a digit, ten passes": (Method(rtrl.RTRL(), length), False, None, 10),
             "BPTT, ten passes": (whole, True, None, 10),
             "BPTT, batches of 16, ten passes": (whole, True, 16, 10),
         }
         for name, (method, told, batch_size, passes) in methods.items():
             learn = functools.partial(read, task, cell, method, passes=passes, told=told, batch_size=batch_size)
             tuning, scored = jax.random.split(jax.random.key(length), (2, NETWORKS))
-            rates, fifth = np.repeat((0.001, 0.003, 0.01), NETWORKS // 3), len(training[1]) // 5
+            rates, fifth = np.repeat(RATES, NETWORKS // len(RATES)), len(training[1]) // 5
             xs, ys = training
             found = learn(rates, tuning, (xs[:-fifth], ys[:-fifth]), (xs[-fifth:], ys[-fifth:]))[-1]
-            rate = best(rates[:: NETWORKS // 3], -found)
+            rate = best(rates[:: NETWORKS // len(RATES)], -found)
             shares = learn(np.full(NETWORKS, rate), scored, training, test)[-1]
             print(data, name, rate, shares.mean(), flush=True)
             yield pd.DataFrame(

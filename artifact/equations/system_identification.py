@@ -67,7 +67,8 @@ def tuned(
         models, tuning, stream = in_double((models, tuning, stream))
         tried_on, tuning = some(few, (models, tuning))
         _, errors = method(tried_on, jnp.repeat(jnp.asarray(tried), networks // len(tried)), *tuning, *known)
-        process = best(tried, np.asarray(errors[:, errors.shape[1] * 4 // 5 :] ** 2).mean(axis=(1, 2)))
+        squares = jnp.where(jnp.isnan(tuning[1]), 0, errors**2)  # what was not observed counts nothing
+        process = best(tried, np.asarray(squares[:, errors.shape[1] * 4 // 5 :]).mean(axis=(1, 2)))
         return in_single(method(models, jnp.full(networks, process), *stream, *known)[0]), process
 
 

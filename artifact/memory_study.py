@@ -11,7 +11,7 @@ from artifact.errors import run
 from artifact.measured import keep_table
 from artifact.memory_cells import cells, dense, leaky, stability, timescales
 from artifact.memory_parts import delays, equal_memory, farthest, harder, longest, windows, windows_beyond
-from artifact.memory_tasks import adding, copying, counting
+from artifact.memory_tasks import adding, copying, copying_long, counting
 from artifact.pixels import pixels
 
 PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
@@ -32,6 +32,7 @@ PARTS: Mapping[str, Callable[[], Iterator[pd.DataFrame]]] = {
         adding,
         counting,
         copying,
+        copying_long,
         conditioning,
         pixels,
     )

@@ -11,6 +11,8 @@ from artifact.long_memory import Task, around, naming
 from artifact.memory_parts import CHUNKS, EXACT, IMMEDIATE, UNITS, WINDOWS, Rows, at_rate, tuned, within
 from rtrl.tasks import adding_problem, anbn, copy_memory
 
+PERIODIC = {"RTRL, every 128": EXACT["RTRL, every 128"], "TBPTT(1)": IMMEDIATE["TBPTT(1)"]}
+
 
 def sum_of_two(length: int) -> Task:
     """The adding problem; solved: a mean squared error of 0.01 over 100 sums (chance: 1/6)."""
@@ -72,10 +74,15 @@ def counting() -> Rows:
 
 
 def copying() -> Rows:
-    """Copy memory with an LRU, whose readout alone, on the modes that it begins with, copies a part."""
-    for delay, units, trials in ((50, 64, 3000), (500, 128, 3000)):
-        cell = functools.partial(rtrl.LRUCell, hidden_size=units, timescales=around(delay))
-        reaching = {"chunks, twice": within(delay + 20)["chunks, twice"]}
-        methods = {"RTRL, every 128": EXACT["RTRL, every 128"], "TBPTT(1)": IMMEDIATE["TBPTT(1)"]} | CHUNKS | reaching
-        for name, method in methods.items():
-            yield tuned(word(delay), cell, method, trials, rates=(0.0003, 0.001, 0.003), delay=delay, method=name)
+    """Copy memory over 50 steps with an LRU, whose readout alone, on the modes that it begins with, copies a part."""
+    reaching = {"chunks, twice": within(70)["chunks, twice"]}
+    for name, method in (PERIODIC | CHUNKS | reaching).items():
+        cell = functools.partial(rtrl.LRUCell, hidden_size=64, timescales=around(50))
+        yield tuned(word(50), cell, method, 3000, rates=(0.0003, 0.001, 0.003), delay=50, method=name)
+
+
+def copying_long() -> Rows:
+    """The same over 500 steps, at the one rate that was tried there."""
+    for name, method in (PERIODIC | {"chunks of 128": CHUNKS["chunks of 128"]}).items():
+        cell = functools.partial(rtrl.LRUCell, hidden_size=256, timescales=around(500))
+        yield at_rate(word(500), cell, method, 3000, 0.0003, delay=500, method=name)

@@ -29,9 +29,11 @@ class CTRNNCell(AbstractDenseCell):
     `timescales`, 1 to 10 steps. φ is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist
     (all by default); `use_bias=False` leaves the bias out; `dtype` is that of all parameters.
 
-    Funahashi & Nakamura (1993), "Approximation of dynamical systems by continuous time recurrent neural networks",
-    Neural Networks 6(6). Raises `ValueError` if a size is below 1, `time_step` is not positive or the timescales are
-    not 0 < shortest < longest.
+    [Funahashi & Nakamura (1993)][funahashi1993], "Approximation of dynamical systems by continuous time recurrent
+    neural networks", Neural Networks 6(6).
+
+    **Raises:** `ValueError` if a size is below 1, `time_step` is not positive or the timescales are not 0 < shortest <
+    longest.
     """
 
     weight_hh: Float[Array, "1 n n"]

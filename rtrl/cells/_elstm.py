@@ -25,8 +25,10 @@ class ELSTMCell(AbstractDiagonalCell):
     is W_o, and `output_bias` (n,). With `timescales`, (shortest, longest) in steps, the forget gates start so that
     units remember that long; `use_bias=False` leaves the biases out; `dtype` is that of all parameters.
 
-    Irie et al. (2024), "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
-    biases are ours). Raises `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+    [Irie et al. (2024)][irie2024], "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
+    biases are ours).
+
+    **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
     """
 
     output_fields: ClassVar[tuple[str, ...]] = ("output_ih", "output_cell", "output_bias")

@@ -15,18 +15,18 @@ from rtrl.cells._timescales import Timescales, check_has_bias, chrono
 
 
 class GRUCell(AbstractDenseCell):
-    r"""The gated recurrent unit of Cho et al. (2014), in the form that PyTorch computes.
+    r"""The gated recurrent unit of [Cho et al. (2014)][cho2014], in the form that PyTorch computes.
 
     $$r = \sigma(W_{ir} x + b_{ir} + W_{hr} h + b_{hr}), \quad z = \sigma(W_{iz} x + b_{iz} + W_{hz} h + b_{hz})$$
     $$\tilde h = \tanh(W_{in} x + b_{in} + r \odot (W_{hn} h + b_{hn})), \quad
       h_t = (1 - z) \odot \tilde h + z \odot h_{t-1}$$
 
-    State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m),
-    `bias_hh` (3, n), `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
-    `mask` (n, n) says which recurrent weights exist (all by default); with `timescales`, (shortest, longest) in
-    steps, the gate z starts so that units keep their state that long; `use_bias=False` leaves the biases out;
-    `dtype` is that of all parameters. Raises `ValueError` if a size is below 1 or the timescales are not
-    0 < shortest < longest.
+    State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m), `bias_hh` (3, n),
+    `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them. `mask` (n, n) says which recurrent weights exist
+    (all by default); with `timescales`, (shortest, longest) in steps, the gate z starts so that units keep their state
+    that long; `use_bias=False` leaves the biases out; `dtype` is that of all parameters.
+
+    **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
     """
 
     weight_hh: Float[Array, "3 n n"]

@@ -27,8 +27,9 @@ class LRUCell(AbstractDiagonalCell):
     γ starts as $\sqrt{1-|\lambda|^2}$. With `timescales`, (shortest, longest) in steps, the ring is $e^{-1/shortest}$
     to $e^{-1/longest}$, log-uniform in the time constant. `dtype` is that of all parameters.
 
-    Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
-    Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+    [Orvieto et al. (2023)][orvieto2023], "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
+
+    **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
     """
 
     output_fields: ClassVar[tuple[str, ...]] = ("weight_out", "skip")

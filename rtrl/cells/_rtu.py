@@ -26,8 +26,10 @@ class RTUCell(AbstractDiagonalCell):
     `nu_log`, `theta_log` (n,). r and ϑ start as the LRU's eigenvalues do, also with `timescales`;
     `dtype` is that of all parameters.
 
-    Elelimy et al. (2024), "Real-time recurrent learning using trace units in reinforcement learning",
-    section 3. Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+    [Elelimy et al. (2024)][elelimy2024], "Real-time recurrent learning using trace units in reinforcement learning",
+    section 3.
+
+    **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
     """
 
     weight_ih: Float[Array, "2 n m"]

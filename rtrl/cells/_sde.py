@@ -40,9 +40,12 @@ class SDECell(AbstractCell):
     Additive noise: a diffusion that does not use y. Milstein's methods need commutative noise: say
     `commutative=True` if a diffusion with m > 1 columns is.
 
-    Raises `ValueError` for a `substeps` below 1, a `time_step` that is not positive, a drift or diffusion of the
-    wrong shape, or noise that is not declared commutative; `TypeError` if the solver cannot solve SDEs (an implicit
-    one cannot), or `initial` is not an array; at a step, `ValueError` for increments of another shape than those that
+    [Li et al. (2020)][li2020], "Scalable gradients for stochastic differential equations"; [Kidger (2021)][kidger2021],
+    "On neural differential equations", arXiv 2202.02435.
+
+    **Raises:** `ValueError` for a `substeps` below 1, a `time_step` that is not positive, a drift or diffusion of the
+    wrong shape, or noise that is not declared commutative; `TypeError` if the solver cannot solve SDEs (an implicit one
+    cannot), or `initial` is not an array; at a step, `ValueError` for increments of another shape than those that
     `increments` draws.
     """
 

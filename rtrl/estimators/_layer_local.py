@@ -31,8 +31,9 @@ class LayerLocalRTRL(AbstractEstimator):
     "within the k steps between two updates", where nothing is dropped. `inner` serves the layers; layers without
     state get their immediate gradient. With a single layer, and nothing trained before it, it is RTRL.
 
-    Zucchet et al. (2023), "Online learning of long-range dependencies", section 3.3 (arXiv 2305.15947).
-    Raises `TypeError` if the cell is not a `StackedCell` or `inner` is not `RTRL`.
+    [Zucchet et al. (2023)][zucchet2023], "Online learning of long-range dependencies", section 3.3 (arXiv 2305.15947).
+
+    **Raises:** `TypeError` if the cell is not a `StackedCell` or `inner` is not `RTRL`.
     """
 
     inner: RTRL = RTRL()

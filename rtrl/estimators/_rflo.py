@@ -19,8 +19,10 @@ class RFLO(AbstractEstimator):
     `ElmanCell` (no leak, τ = 1). The paper's v is a random projection of the error: put `rtrl.RandomFeedback`
     around the readout; without it v is the true derivative. Time and memory O(P).
 
-    Murray (2019), "Local online learning in recurrent networks with random feedback", eLife 8:e43299,
-    equations 5 and 6. Raises `TypeError` for another cell.
+    [Murray (2019)][murray2019], "Local online learning in recurrent networks with random feedback", eLife 8:e43299,
+    equations 5 and 6.
+
+    **Raises:** `TypeError` for another cell.
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:

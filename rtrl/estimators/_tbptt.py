@@ -34,8 +34,10 @@ class TBPTT(AbstractEstimator):
     horizon as long as the stream it is BPTT: a window that reaches back to the beginning includes the initial state's
     parameters. Time $O(h n (n + m))$ and memory $O(h (n + m))$ per step for n units and m inputs.
 
-    Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories", Neural Computation 2(4). Raises `ValueError` if the horizon is not an integer of at least 1.
+    [Williams & Peng (1990)][williams1990], "An efficient gradient-based algorithm for on-line training of recurrent
+    network trajectories", Neural Computation 2(4).
+
+    **Raises:** `ValueError` if the horizon is not an integer of at least 1.
     """
 
     horizon: int = eqx.field(static=True)

@@ -63,7 +63,7 @@ def test_a_learner_and_a_model_cite_every_part_inside_them():
 def test_classes_functions_and_the_package_itself():
     assert printed() == ["rtrl"]
     assert printed(rtrl.UORO()) == printed(rtrl.UORO) == ["rtrl", "tallec2017"]
-    assert printed(rtrl.tasks.delayed_sum_stream) == ["rtrl", "marschall2020"]
+    assert printed(rtrl.tasks.delayed_sum) == ["rtrl", "marschall2020"]
     assert printed([rtrl.RFLO(), rtrl.UORO()]) == ["rtrl", "murray2019", "tallec2017"]
 
 

@@ -15,7 +15,9 @@ What the package implements, and whose idea it was; `rtrl.cite(…)` prints the 
 
 def markdown() -> str:
     text = importlib.resources.files("rtrl").joinpath("references.bib").read_text(encoding="utf-8")
-    return HEAD + "\n\n".join(f"## {key} {{ #{key} }}\n\n```bibtex\n{entry}\n```" for entry, key in _entries(text)) + "\n"
+    return (
+        HEAD + "\n\n".join(f"## {key} {{ #{key} }}\n\n```bibtex\n{entry}\n```" for entry, key in _entries(text)) + "\n"
+    )
 
 
 def _entries(text: str) -> list[tuple[str, str]]:

@@ -32,7 +32,9 @@ def markdown() -> str:
 
 def _read() -> tuple[list[dict], dict[tuple[str, str], str]]:
     """Every piece of evidence, and the verdict of each statement against each rival."""
-    everything, *tables = sorted((ROOT / RESULTS).glob("20_claims_*.csv"), key=lambda path: "statements" not in path.name)
+    everything, *tables = sorted(
+        (ROOT / RESULTS).glob("20_claims_*.csv"), key=lambda path: "statements" not in path.name
+    )
     lines = [line for table in tables for line in _lines(table)]
     verdicts = {(line["statement"], _rival(line)): line["verdict"] for line in lines}
     return _lines(everything), verdicts

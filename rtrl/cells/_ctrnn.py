@@ -34,6 +34,13 @@ class CTRNNCell(AbstractDenseCell):
 
     **Raises:** `ValueError` if a size is below 1, `time_step` is not positive or the timescales are not 0 < shortest <
     longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.CTRNNCell(input_size=3, hidden_size=32, key=key, time_step=0.1, timescales=(0.1, 10.0))
+    state = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "1 n n"]

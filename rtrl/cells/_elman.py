@@ -23,6 +23,13 @@ class ElmanCell(AbstractDenseCell):
     leaves the bias out; `dtype` is that of all parameters.
 
     **Raises:** `ValueError` if a size is below 1.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.ElmanCell(input_size=3, hidden_size=32, key=key)
+    state = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "1 n n"]

@@ -18,6 +18,7 @@ class ELSTMCell(AbstractDiagonalCell):
 
     $$f = \sigma(F x_t + w_f \odot c_{t-1}), \quad z = \tanh(Z x_t + w_z \odot c_{t-1}), \quad
       c_t = f \odot c_{t-1} + (1 - f) \odot z$$
+
     $$h_t = \sigma(O x_t + W_o c_t) \odot c_t$$
 
     State: c (n,), the memory; the readout sees h (n,). Parameters: `weight_ih` (2, n, m), that is F and Z,
@@ -29,6 +30,13 @@ class ELSTMCell(AbstractDiagonalCell):
     biases are ours).
 
     **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.ELSTMCell(input_size=3, hidden_size=32, key=key, timescales=(1.0, 1000.0))
+    output = cell.output(cell(cell.initial_state(), jnp.ones(3)), jnp.ones(3))  # (32,)
+    ```
     """
 
     output_fields: ClassVar[tuple[str, ...]] = ("output_ih", "output_cell", "output_bias")

@@ -18,6 +18,7 @@ class GRUCell(AbstractDenseCell):
     r"""The gated recurrent unit of [Cho et al. (2014)][cho2014], in the form that PyTorch computes.
 
     $$r = \sigma(W_{ir} x + b_{ir} + W_{hr} h + b_{hr}), \quad z = \sigma(W_{iz} x + b_{iz} + W_{hz} h + b_{hz})$$
+
     $$\tilde h = \tanh(W_{in} x + b_{in} + r \odot (W_{hn} h + b_{hn})), \quad
       h_t = (1 - z) \odot \tilde h + z \odot h_{t-1}$$
 
@@ -27,6 +28,13 @@ class GRUCell(AbstractDenseCell):
     that long; `use_bias=False` leaves the biases out; `dtype` is that of all parameters.
 
     **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.GRUCell(input_size=3, hidden_size=32, key=key, timescales=(1.0, 100.0))
+    state = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "3 n n"]

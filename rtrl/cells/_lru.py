@@ -30,6 +30,13 @@ class LRUCell(AbstractDiagonalCell):
     [Orvieto et al. (2023)][orvieto2023], "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
 
     **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.LRUCell(input_size=3, hidden_size=32, output_size=16, key=key)
+    output = cell.output(cell(cell.initial_state(), jnp.ones(3)), jnp.ones(3))  # (16,)
+    ```
     """
 
     output_fields: ClassVar[tuple[str, ...]] = ("weight_out", "skip")

@@ -19,6 +19,7 @@ class LSTMCell(AbstractDenseCell):
     r"""The long short-term memory of [Hochreiter & Schmidhuber (1997)][hochreiter1997].
 
     $$i, f, o = \sigma(W_i x + b_i + W_h h + b_h), \quad g = \tanh(W_{ig} x + b_{ig} + W_{hg} h + b_{hg})$$
+
     $$c_t = f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \tanh(c_t)$$
 
     f are the forget gates of [Gers et al. (2000)][gers2000].
@@ -30,6 +31,13 @@ class LSTMCell(AbstractDenseCell):
     biases out; `dtype` is that of all parameters.
 
     **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.LSTMCell(input_size=3, hidden_size=32, key=key)
+    h, c = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "4 n n"]

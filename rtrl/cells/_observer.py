@@ -28,6 +28,14 @@ class ObserverCell(AbstractCell):
 
     **Raises:** `ValueError` if state or observation is not one array with one axis, or the gain's shape is not that of
     both.
+
+    **Example:**
+
+    ```python
+    pendulum = rtrl.ODECell(rtrl.tasks.Pendulum(), jnp.zeros(2), time_step=0.1, example_args=jnp.zeros(()))
+    cell = rtrl.ObserverCell(pendulum, lambda h: h[:1], jnp.array([[0.4], [0.2]]))
+    state = cell(cell.initial_state(), (jnp.array([jnp.nan]), jnp.zeros(())))  # nothing was observed
+    ```
     """
 
     cell: AbstractCell

@@ -51,6 +51,13 @@ class ODECell(AbstractCell):
     **Raises:** `ValueError` if `substeps` or `max_steps` is below 1 or `time_step` is not positive; `TypeError` if the
     solver, the controller or the adjoint cannot give an exact influence, or `initial` is not a pytree of numbers; at a
     step, `ValueError` if the vector field does not give what looks like the state.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.ODECell(rtrl.tasks.Lorenz(), jnp.ones(3), time_step=0.02, substeps=2)
+    state = cell(cell.initial_state(), None)  # the equations' parameters are trained
+    ```
     """
 
     vector_field: Callable

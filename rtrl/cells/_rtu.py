@@ -30,6 +30,13 @@ class RTUCell(AbstractDiagonalCell):
     section 3.
 
     **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.RTUCell(input_size=3, hidden_size=32, key=key, timescales=(1.0, 100.0))
+    output = cell.output(cell(cell.initial_state(), jnp.ones(3)), jnp.ones(3))  # (64,)
+    ```
     """
 
     weight_ih: Float[Array, "2 n m"]

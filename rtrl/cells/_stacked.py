@@ -29,6 +29,14 @@ class StackedCell(AbstractCell):
 
     **Raises:** `ValueError` if there is no layer, if the widths of neighbours differ, or if `mlp_width` is given
     without a key, `TypeError` if a layer is not callable.
+
+    **Example:**
+
+    ```python
+    layers = [rtrl.ELSTMCell(3, 16, key=key), rtrl.ELSTMCell(16, 16, key=key)]
+    cell = rtrl.StackedCell(layers, normalise=True, mlp_width=32, key=key)
+    lower, upper = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     layers: tuple[Callable, ...]

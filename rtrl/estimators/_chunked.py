@@ -27,6 +27,13 @@ class ChunkedBPTT(AbstractEstimator):
 
     [Williams & Peng (1990)][williams1990], "An efficient gradient-based algorithm for on-line training of recurrent
     network trajectories", Neural Computation 2(4), with h = h'.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.ChunkedBPTT(), optax.adam(1e-3), update_every=16)
+    state = learner.init(model)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Begins:
@@ -58,6 +65,12 @@ class BPTT(AbstractEstimator):
     Use it with `rtrl.sequence_gradient`; a `Learner` refuses it with `ValueError`.
 
     [Werbos (1990)][werbos1990], "Backpropagation through time: what it does and how to do it", Proc. IEEE 78(10).
+
+    **Example:**
+
+    ```python
+    value, gradient = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, jnp.ones((5, 3)), jnp.ones((5, 1)))
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Begins:

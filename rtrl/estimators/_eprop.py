@@ -22,6 +22,13 @@ class EProp(AbstractEstimator):
     Nature Communications 11:3625, equations 1 and 3.
 
     **Raises:** `TypeError` for a cell that is not gated.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.EProp(), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:

@@ -25,6 +25,13 @@ class KFRTRL(AbstractEstimator):
     factors" (arXiv 1805.10842), algorithm 1. Serves dense gated cells.
 
     **Raises:** `TypeError` for another cell, `ValueError` if no key is given.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.KFRTRL(), optax.adam(1e-3))
+    state = learner.init(model, key=key)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> KroneckerSum:

@@ -27,6 +27,13 @@ class OK(AbstractEstimator):
     recurrent learning" (arXiv 1902.03993). Serves dense gated cells.
 
     **Raises:** `TypeError` for another cell, `ValueError` if the rank is below 1 or no key is given.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.OK(4), optax.adam(1e-3))
+    state = learner.init(model, key=key)
+    ```
     """
 
     rank: int = eqx.field(static=True)

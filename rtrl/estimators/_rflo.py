@@ -23,6 +23,14 @@ class RFLO(AbstractEstimator):
     equations 5 and 6.
 
     **Raises:** `TypeError` for another cell.
+
+    **Example:**
+
+    ```python
+    leaky = rtrl.Model(rtrl.CTRNNCell(3, 16, key=key), rtrl.RandomFeedback(eqx.nn.Linear(16, 1, key=key), key=key))
+    learner = rtrl.Learner(loss, rtrl.RFLO(), optax.adam(1e-3))
+    state = learner.init(leaky)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:

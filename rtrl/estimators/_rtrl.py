@@ -42,6 +42,13 @@ class RTRL(AbstractEstimator):
     complexity learning algorithm for fully recurrent continually running networks", Neural Computation 4(2). Raises
     `ValueError` if `block_size` is none of these, or an integer for a cell that is not dense (in a stack it is about
     the dense layers), `TypeError` for a gated cell whose gate is not elementwise.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     block_size: int | Literal["auto"] | None = eqx.field(static=True, default="auto")

@@ -47,6 +47,13 @@ class SketchedRTRL(AbstractEstimator):
     their step.
 
     **Raises:** `TypeError` for another cell, `ValueError` if the rank is below 1 or above the size of the state.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.SketchedRTRL(4), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     rank: int = eqx.field(static=True)

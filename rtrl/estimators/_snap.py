@@ -34,6 +34,13 @@ class SnAp(AbstractEstimator):
     2006.07232), section 3.
 
     **Raises:** `TypeError` for a cell that it cannot serve, `ValueError` if the order is below 1.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.SnAp(1), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     order: int = eqx.field(static=True)

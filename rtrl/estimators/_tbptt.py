@@ -38,6 +38,13 @@ class TBPTT(AbstractEstimator):
     network trajectories", Neural Computation 2(4).
 
     **Raises:** `ValueError` if the horizon is not an integer of at least 1.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.TBPTT(10), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     horizon: int = eqx.field(static=True)

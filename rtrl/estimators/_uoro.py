@@ -34,6 +34,13 @@ class UORO(AbstractEstimator):
     [Tallec & Ollivier (2017)][tallec2017], "Unbiased online recurrent optimization" (arXiv 1702.05043), algorithm 1.
 
     **Raises:** `ValueError` if no key is given.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.UORO(), optax.adam(1e-3))
+    state = learner.init(model, key=key)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> RankOne:

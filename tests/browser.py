@@ -1,4 +1,4 @@
-"""build/site in a real browser, from its files and without a network: `make site`, skipped where there is no browser."""
+"""build/site in a real browser, from its files and without a network; skipped where there is no browser."""
 
 import re
 import shutil

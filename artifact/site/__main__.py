@@ -15,7 +15,7 @@ PAGES = ROOT / BUILD / "pages"
 
 def main() -> None:
     shutil.rmtree(PAGES, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", PAGES)
+    shutil.copytree(ROOT / "docs", PAGES, ignore=shutil.ignore_patterns("*.lock"))
     for folder in (FIGURES, RESULTS):
         shutil.copytree(ROOT / folder, PAGES / folder)
     (PAGES / NOTEBOOKS).mkdir()

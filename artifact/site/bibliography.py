@@ -1,7 +1,6 @@
 """The sources of the package as a page, one anchor each, to which docstrings link."""
 
 import importlib.resources
-import re
 
 from rtrl.cite import ENTRY
 
@@ -15,10 +14,5 @@ What the package implements, and whose idea it was; `rtrl.cite(…)` prints the 
 
 def markdown() -> str:
     text = importlib.resources.files("rtrl").joinpath("references.bib").read_text(encoding="utf-8")
-    return (
-        HEAD + "\n\n".join(f"## {key} {{ #{key} }}\n\n```bibtex\n{entry}\n```" for entry, key in _entries(text)) + "\n"
-    )
-
-
-def _entries(text: str) -> list[tuple[str, str]]:
-    return [(entry[0], entry[1]) for entry in re.finditer(ENTRY, text)]
+    entries = (f"## {entry[1]} {{ #{entry[1]} }}\n\n```bibtex\n{entry[0]}\n```\n" for entry in ENTRY.finditer(text))
+    return HEAD + "\n".join(entries)

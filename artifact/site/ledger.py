@@ -2,6 +2,7 @@
 
 import csv
 from html import escape
+from pathlib import Path
 
 from artifact.paths import RESULTS, ROOT
 
@@ -32,15 +33,14 @@ def markdown() -> str:
 
 def _read() -> tuple[list[dict], dict[tuple[str, str], str]]:
     """Every piece of evidence, and the verdict of each statement against each rival."""
-    everything, *tables = sorted(
-        (ROOT / RESULTS).glob("20_claims_*.csv"), key=lambda path: "statements" not in path.name
-    )
+    everything = ROOT / RESULTS / "20_claims_statements.csv"
+    tables = (path for path in (ROOT / RESULTS).glob("20_claims_*.csv") if path != everything)
     lines = [line for table in tables for line in _lines(table)]
     verdicts = {(line["statement"], _rival(line)): line["verdict"] for line in lines}
     return _lines(everything), verdicts
 
 
-def _lines(path) -> list[dict]:
+def _lines(path: Path) -> list[dict]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -69,10 +69,9 @@ def _row(statement: str, rival: str, verdict: str, pieces: list[dict]) -> str:
     data = " ".join(f'data-{name}="{escape(value)}"' for name, value in given.items())
     head = "".join(f"<th>{title}</th>" for title in SHOWN.values())
     body = "".join(f"<tr>{''.join(map(_cell, SHOWN, [piece] * len(SHOWN)))}</tr>" for piece in pieces)
-    return (
-        f'<details class="row" {data}><summary>{escape(statement)}{against} <span class="verdict">{verdict}</span>'
-        f'</summary><div class="pieces"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>'
-    )
+    table = f'<div class="pieces"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    summary = f'<summary>{escape(statement)}{against} <span class="verdict">{verdict}</span></summary>'
+    return f'<details class="row" {data}>{summary}{table}</details>'
 
 
 def _cell(name: str, piece: dict) -> str:

@@ -34,7 +34,7 @@ class StackedCell(AbstractCell):
 
     ```python
     layers = [rtrl.ELSTMCell(3, 16, key=key), rtrl.ELSTMCell(16, 16, key=key)]
-    cell = rtrl.StackedCell(layers, normalise=True, mlp_width=32, key=key)
+    cell = rtrl.StackedCell(layers, normalise=True)
     lower, upper = cell(cell.initial_state(), jnp.ones(3))
     ```
     """

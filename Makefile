@@ -116,7 +116,7 @@ endif
 site: $(SITE) ## build/site from docs/, notebooks and figures as they are, checked in a browser if there is one; 2 minutes
 	@$(PYTHON) -m artifact.site
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
-	$(PYTHON) -m pytest tests/browser.py
+	$(PYTHON) -m pytest -n $(CORES) tests/browser.py
 
 status: $(ENV) ## which figure came from which inputs, and what is stale; 3 seconds
 	@$(PYTHON) -m artifact.status

@@ -1,4 +1,4 @@
-"""build/site in a real browser, from its files and without a network; skipped where there is no browser."""
+"""build/site, in a real browser where there is one: from its files, without a network; after `make site`."""
 
 import re
 import shutil
@@ -13,8 +13,6 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 WIDTHS = {"desktop": 1280, "phone": 390}
 LOOKED_AT = ["index", "ledger", "gallery", "own_cell", "api/cells", "notebooks/05_long_memory"]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser (Debian: chromium)")
-
 
 def pages():
     return sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if path.name != "404.html")
@@ -22,6 +20,8 @@ def pages():
 
 @pytest.fixture(scope="module")
 def browser():
+    if CHROMIUM is None:
+        pytest.skip("no browser (Debian: chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: docs/requirements.lock")
     with playwright.sync_playwright() as started:
         launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -41,8 +41,9 @@ class Model(eqx.Module):
     ) -> PyTree:
         """The predictions for a whole stream (leading time axis), without learning.
 
-        The stream starts from `state`, or from the cell's initial state, and begins anew where `reset` is true. Raises
-        `ValueError` if neither inputs nor resets say how many steps there are.
+        The stream starts from `state`, or from the cell's initial state, and begins anew where `reset` is true.
+
+        **Raises:** `ValueError` if neither inputs nor resets say how many steps there are.
         """
         if not jax.tree.leaves((xs, reset)):
             raise ValueError(

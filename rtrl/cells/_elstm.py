@@ -23,11 +23,18 @@ class ELSTMCell(AbstractDiagonalCell):
 
     State: c (n,), the memory; the readout sees h (n,). Parameters: `weight_ih` (2, n, m), that is F and Z,
     `weight_cell` (2, n), that is w_f and w_z, `bias` (2, n), `output_ih` (n, m), that is O, `output_cell` (n, n), that
-    is W_o, and `output_bias` (n,). With `timescales`, (shortest, longest) in steps, the forget gates start so that
-    units remember that long; `use_bias=False` leaves the biases out; `dtype` is that of all parameters.
+    is W_o, and `output_bias` (n,).
 
     [Irie et al. (2024)][irie2024], "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
     biases are ours).
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `timescales`: (shortest, longest) in steps: the forget gates start so that units remember that long.
+    - `use_bias`: whether there are biases.
+    - `dtype`: that of all parameters; JAX's default unless given.
 
     **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
 

@@ -23,9 +23,16 @@ class GRUCell(AbstractDenseCell):
       h_t = (1 - z) \odot \tilde h + z \odot h_{t-1}$$
 
     State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m), `bias_hh` (3, n),
-    `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them. `mask` (n, n) says which recurrent weights exist
-    (all by default); with `timescales`, (shortest, longest) in steps, the gate z starts so that units keep their state
-    that long; `use_bias=False` leaves the biases out; `dtype` is that of all parameters.
+    `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `mask`: which recurrent weights exist, (n, n); all unless given.
+    - `timescales`: (shortest, longest) in steps: the gate z starts so that units keep their state that long.
+    - `use_bias`: whether there are biases.
+    - `dtype`: that of all parameters; JAX's default unless given.
 
     **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
 

@@ -25,10 +25,16 @@ class LSTMCell(AbstractDenseCell):
     f are the forget gates of [Gers et al. (2000)][gers2000].
 
     State: (h, c), each (n,); the readout sees h. Parameters, gates in PyTorch's order i, f, g, o: `weight_hh` (4, n,
-    n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to load them. `mask`
-    (n, n) says which recurrent weights exist (all by default); with `timescales`, (shortest, longest) in steps, forget
-    and input gates start so that units keep their state that long (chrono initialisation); `use_bias=False` leaves the
-    biases out; `dtype` is that of all parameters.
+    n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to load them.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `mask`: which recurrent weights exist, (n, n); all unless given.
+    - `timescales`: (shortest, longest) in steps: forget and input gates start so that units keep their state that long (chrono initialisation).
+    - `use_bias`: whether there are biases.
+    - `dtype`: that of all parameters; JAX's default unless given.
 
     **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
 

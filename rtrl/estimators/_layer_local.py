@@ -33,6 +33,10 @@ class LayerLocalRTRL(AbstractEstimator):
 
     [Zucchet et al. (2023)][zucchet2023], "Online learning of long-range dependencies", section 3.3 (arXiv 2305.15947).
 
+    **Arguments:**
+
+    - `inner`: the exact estimator that serves the layers, an `RTRL`.
+
     **Raises:** `TypeError` if the cell is not a `StackedCell` or `inner` is not `RTRL`.
 
     **Example:**

@@ -26,6 +26,10 @@ class OK(AbstractEstimator):
     [Benzing, Gauy, Mujika, Martinsson & Steger (2019)][benzing2019], "Optimal Kronecker-sum approximation of real time
     recurrent learning" (arXiv 1902.03993). Serves dense gated cells.
 
+    **Arguments:**
+
+    - `rank`: how many Kronecker products a weight has, at least 1.
+
     **Raises:** `TypeError` for another cell, `ValueError` if the rank is below 1 or no key is given.
 
     **Example:**

@@ -33,9 +33,7 @@ class RTRL(AbstractEstimator):
     | `StackedCell` | the layers' forms, and the influence of each layer on those above | O(n² P) | O(n P) |
     | any other | n vector-Jacobian products a step | O(n² P) | O(n P) |
 
-    for n units and P parameters. `block_size` is about dense cells: `"auto"` takes the block form where it
-    is the faster one, `None` the textbook form, an integer that many steps between folds. Steps that fold are
-    slower than the others.
+    for n units and P parameters. Steps that fold are slower than the others.
 
     [Williams & Zipser (1989)][williams1989], "A learning algorithm for continually running fully recurrent neural
     networks", Neural Computation 1(2); [Schmidhuber (1992)][schmidhuber1992], "A fixed size storage O(n³) time

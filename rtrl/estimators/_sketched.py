@@ -46,6 +46,10 @@ class SketchedRTRL(AbstractEstimator):
     4.4, for the iteration. Serves dense gated cells, and cells of arbitrary coupling at the price of 3 r products with
     their step.
 
+    **Arguments:**
+
+    - `rank`: how many directions of the state are kept, from 1 to its size.
+
     **Raises:** `TypeError` for another cell, `ValueError` if the rank is below 1 or above the size of the state.
 
     **Example:**

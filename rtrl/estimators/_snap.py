@@ -33,6 +33,10 @@ class SnAp(AbstractEstimator):
     [Menick et al. (2021)][menick2020], "Practical real time recurrent learning with a sparse approximation" (arXiv
     2006.07232), section 3.
 
+    **Arguments:**
+
+    - `order`: within how many steps an influence must arise to be kept, at least 1.
+
     **Raises:** `TypeError` for a cell that it cannot serve, `ValueError` if the order is below 1.
 
     **Example:**

@@ -37,6 +37,10 @@ class TBPTT(AbstractEstimator):
     [Williams & Peng (1990)][williams1990], "An efficient gradient-based algorithm for on-line training of recurrent
     network trajectories", Neural Computation 2(4).
 
+    **Arguments:**
+
+    - `horizon`: how many steps the window has, this one included, at least 1.
+
     **Raises:** `ValueError` if the horizon is not an integer of at least 1.
 
     **Example:**

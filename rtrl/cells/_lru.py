@@ -33,7 +33,8 @@ class LRUCell(AbstractDiagonalCell):
     - `key`: a JAX random key, for the initial values.
     - `r_min`, `r_max`: |λ| is drawn uniformly on the ring from the one to the other.
     - `max_phase`: the phase of λ is drawn from 0 to this, in radians.
-    - `timescales`: (shortest, longest) in steps: the ring from $e^{-1/shortest}$ to $e^{-1/longest}$ instead, log-uniform in the time constant.
+    - `timescales`: (shortest, longest) in steps: the ring from $e^{-1/shortest}$ to $e^{-1/longest}$ instead,
+        log-uniform in the time constant.
     - `dtype`: that of all parameters; JAX's default unless given.
 
     **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.

@@ -32,7 +32,8 @@ class LSTMCell(AbstractDenseCell):
     - `input_size`, `hidden_size`: m and n.
     - `key`: a JAX random key, for the initial values.
     - `mask`: which recurrent weights exist, (n, n); all unless given.
-    - `timescales`: (shortest, longest) in steps: forget and input gates start so that units keep their state that long (chrono initialisation).
+    - `timescales`: (shortest, longest) in steps: forget and input gates start so that units keep their state
+        that long (chrono initialisation).
     - `use_bias`: whether there are biases.
     - `dtype`: that of all parameters; JAX's default unless given.
 

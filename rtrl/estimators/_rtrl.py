@@ -37,9 +37,15 @@ class RTRL(AbstractEstimator):
 
     [Williams & Zipser (1989)][williams1989], "A learning algorithm for continually running fully recurrent neural
     networks", Neural Computation 1(2); [Schmidhuber (1992)][schmidhuber1992], "A fixed size storage O(n³) time
-    complexity learning algorithm for fully recurrent continually running networks", Neural Computation 4(2). Raises
-    `ValueError` if `block_size` is none of these, or an integer for a cell that is not dense (in a stack it is about
-    the dense layers), `TypeError` for a gated cell whose gate is not elementwise.
+    complexity learning algorithm for fully recurrent continually running networks", Neural Computation 4(2).
+
+    **Arguments:**
+
+    - `block_size`: about dense cells: `"auto"` takes the block form where it is the faster one, `None` the textbook
+        form, an integer that many steps between folds.
+
+    **Raises:** `ValueError` if `block_size` is none of these, or an integer for a cell that is not dense (in a stack it
+    is about the dense layers), `TypeError` for a gated cell whose gate is not elementwise.
 
     **Example:**
 

@@ -72,6 +72,7 @@ def test_a_page_shows_all_it_has_and_fits_a_phone(name, open_page):
         return document.querySelector("article").innerText;
     }""")
     assert not re.search(r"\$[^$\n]*\\|\\\(|\\begin", shown)  # an equation that was not set
+    assert "Initialize self" not in shown
     page.close()
 
 

@@ -99,7 +99,7 @@ rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or
 	@$(PYTHON) -m artifact.rehearse $(if $(SEED),--seed $(SEED))
 
 lab: $(ENV) ## JupyterLab, opened on the first notebook
-	$(PYTHON) -m jupyterlab notebooks/00_start_here.ipynb
+	$(PYTHON) -m jupyterlab --notebook-dir notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 freeze: figures ## execute what is stale and store the outputs in notebooks/; 12 to 20 minutes
 	@$(PYTHON) -m artifact.freeze

@@ -45,6 +45,7 @@ LAWS := $(wildcard tests/test_laws.py tests/test_cuts.py)
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
 MEMORY := $(if $(wildcard notebooks/05_long_memory.ipynb),build/extended/long_memory)
 TEXT := $(if $(wildcard notebooks/06_language.ipynb),build/extended/text)
+SITE := $(ENV)-site
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
 
 # Beside other goals these two must have the folders to themselves.
@@ -52,7 +53,7 @@ ifneq (,$(filter clean test,$(MAKECMDGOALS)))
 .NOTPARALLEL:
 endif
 
-.PHONY: help env figures test elsewhere lint bench smoke extended rehearse lab freeze paper status clean
+.PHONY: help env figures test elsewhere lint bench smoke extended rehearse lab freeze paper site status clean
 
 help: ## this list
 	@echo "Targets (times on 2 cores):"
@@ -97,8 +98,8 @@ build/extended/text: $(SOURCES) | $(ENV)
 rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or with SEED=1; as long as figures
 	@$(PYTHON) -m artifact.rehearse $(if $(SEED),--seed $(SEED))
 
-lab: $(ENV) ## JupyterLab in notebooks/
-	$(PYTHON) -m jupyterlab --notebook-dir notebooks
+lab: $(ENV) ## JupyterLab, opened on the first notebook
+	$(PYTHON) -m jupyterlab --notebook-dir notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 freeze: figures ## execute what is stale and store the outputs in notebooks/; 12 to 20 minutes
 	@$(PYTHON) -m artifact.freeze
@@ -111,6 +112,11 @@ else ifeq (latexmk,$(notdir $(TEX)))
 else
 	cd paper && $(TEX) --outdir ../build paper.tex
 endif
+
+site: $(SITE) ## build/site from docs/, notebooks and figures as they are, checked in a browser if there is one; 2 minutes
+	@$(PYTHON) -m artifact.site
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+	$(PYTHON) -m pytest -n $(CORES) tests/browser.py
 
 status: $(ENV) ## which figure came from which inputs, and what is stale; 3 seconds
 	@$(PYTHON) -m artifact.status
@@ -151,6 +157,12 @@ build/.environment%: requirements.lock
 	@echo "completing the conda environment $(CONDA_PREFIX)"
 	@$(call INSTALL,$(PYTHON))
 	@mkdir -p build && touch $@
+
+# What only the site needs lies beside the rest, at versions that go with it.
+$(SITE): docs/requirements.lock | $(ENV)
+	@echo "adding what makes the site"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
+	@touch $@
 
 INSTALL = $(1) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
 	&& $(1) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from artifact import provenance
+from artifact import provenance, times
 from artifact.errors import ArtifactError, run
 from artifact.paths import BUILD, NOTEBOOKS, ROOT, notebooks
 
@@ -61,6 +61,7 @@ def clean(node: NotebookNode, name: str) -> NotebookNode:
 def main() -> None:
     for notebook in notebooks():
         print(f"{notebook}: {'outputs stored' if freeze(notebook) else 'unchanged'}")
+    times.keep()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from rtrl.cells import RTUCell as RTUCell
 from rtrl.cells import SDECell as SDECell
 from rtrl.cells import StackedCell as StackedCell
 from rtrl.cells import random_mask as random_mask
+from rtrl.cite import cite as cite
 from rtrl.deploy import export_step as export_step
 from rtrl.deploy import state_arrays as state_arrays
 from rtrl.estimators import BPTT as BPTT

@@ -52,7 +52,7 @@ class Checkpoints:
     def restore(self, like: PyTree) -> tuple[PyTree, int]:
         """The newest state in the structure of `like`, and its steps; `like` itself and 0 from an empty folder.
 
-        Raises `ValueError` if the newest checkpoint is damaged, foreign, of another format or of another learner,
+        **Raises:** `ValueError` if the newest checkpoint is damaged, foreign, of another format or of another learner,
         naming what differs and the newest one before it that is good.
         """
         newest, *older = self._steps() or [0]

@@ -95,7 +95,7 @@ def check_step(model: Model, loss: Any, x: Input, y: Target, key: Any) -> None:
     """Raises `TypeError` unless a step keeps the state's shapes and dtypes, does without the fields that only its
     output is said to use, and the loss is a scalar.
 
-    Raises `ValueError` if the readout is random and there is no key.
+    **Raises:** `ValueError` if the readout is random and there is no key.
     """
     before = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, model.cell.initial_state()))
     after = eqx.filter_eval_shape(lambda model, x: model.cell(model.cell.initial_state(), x), model, x)

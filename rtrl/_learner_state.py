@@ -106,8 +106,9 @@ def set_hyperparameters(state: LearnerState, **values: ArrayLike) -> LearnerStat
     """The state with other hyper-parameters of its optimizer, such as `learning_rate`, from the next update on.
 
     For optimizers built with `optax.inject_hyperparams(optax.adam)(learning_rate=1e-3)`, at any depth of a chain. (A
-    schedule that is known before is an argument of the optimizer.) Raises `ValueError` for a name that it has not, or
-    that follows such a schedule.
+    schedule that is known before is an argument of the optimizer.)
+
+    **Raises:** `ValueError` for a name that it has not, or that follows such a schedule.
     """
     arrays = {}
     for name, value in values.items():

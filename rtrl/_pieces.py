@@ -16,8 +16,9 @@ def cut(stream: Iterable[Any], chunk: int, skip: int = 0) -> Iterator[dict[str, 
     """Chunks of `chunk` steps, the last one shorter, of what follows the stream's first `skip` steps.
 
     A chunk has the keys `x` and `y`, and `reset` and `weight` from the first piece on that brought them. Nothing is
-    held but the current piece and a chunk, twice while it is put together from many pieces. Raises `ValueError` as
-    `rtrl.follow` does.
+    held but the current piece and a chunk, twice while it is put together from many pieces.
+
+    **Raises:** `ValueError` as `rtrl.follow` does.
     """
     first: dict[str, PyTree] = {}
     held, missing, read, number = [], chunk, 0, 0

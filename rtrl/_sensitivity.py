@@ -21,9 +21,11 @@ class SensitivityTerm(diffrax.AbstractTerm):
 
     `term_of(model)` gives the term: an `ODETerm` (dx = dt), a `ControlTerm` (dx = dW) or a `MultiTerm` of both; state
     and sensitivity see the same path. θ are the trained arrays of `model`; h is an array (n,), J has the shape of θ
-    behind an axis n and starts as `no_sensitivity(model, h)`. An ODE takes any explicit solver, also in
-    `diffeqsolve`; where there is noise, step with a solver that needs only products with the increments: Euler's
-    (Itô), Heun's or the midpoint method (Stratonovich). Raises `TypeError` for noise with another solver.
+    behind an axis n and starts as `no_sensitivity(model, h)`. An ODE takes any explicit solver, also in `diffeqsolve`;
+    where there is noise, step with a solver that needs only products with the increments: Euler's (Itô), Heun's or the
+    midpoint method (Stratonovich).
+
+    **Raises:** `TypeError` for noise with another solver.
     """
 
     model: PyTree
@@ -89,8 +91,10 @@ class DescentTerm(diffrax.AbstractTerm):
     `model` and `term_of` as in `SensitivityTerm`; `loss(t, h, args)` is a scalar, `rate` is $\alpha_t$. State: the
     triple that `start(h)` gives. Solvers as in `SensitivityTerm`.
 
-    Sirignano & Spiliopoulos (2017), "Stochastic gradient descent in continuous time", SIAM J. Financial Mathematics
-    8(1), for the descent; the sensitivity makes it RTRL. Raises `TypeError` for noise with another solver.
+    [Sirignano & Spiliopoulos (2017)][sirignano2017], "Stochastic gradient descent in continuous time", SIAM J.
+    Financial Mathematics 8(1), for the descent; the sensitivity makes it RTRL.
+
+    **Raises:** `TypeError` for noise with another solver.
     """
 
     model: PyTree

@@ -39,8 +39,8 @@ class StationaryTerm(diffrax.AbstractTerm):
     steps, dt, initial)` draws them. `rate` is $\alpha_t$, `statistics` f from (n,) to (k,), `targets` β. Itô's
     integral, with Euler's method.
 
-    Wang & Sirignano, "Continuous-time stochastic gradient descent for optimizing over the stationary distribution of
-    stochastic differential equations" (arXiv 2202.06637).
+    [Wang & Sirignano (2022)][wang2022], "Continuous-time stochastic gradient descent for optimizing over the stationary
+    distribution of stochastic differential equations" (arXiv 2202.06637).
     """
 
     drift: Callable
@@ -112,8 +112,10 @@ def descend(
 ) -> tuple[Particles, Params]:
     """Euler steps of a `StationaryTerm`: the state at the end, and the parameters after every `every` steps.
 
-    Increments are drawn `every` steps at a time, so that memory does not grow with `steps`, which is rounded down
-    to whole stretches. Raises `ValueError` if `every` is below 1 or above `steps`, or `time_step` is not positive.
+    Increments are drawn `every` steps at a time, so that memory does not grow with `steps`, which is rounded down to
+    whole stretches.
+
+    **Raises:** `ValueError` if `every` is below 1 or above `steps`, or `time_step` is not positive.
     """
     check_sizes(steps=steps, every=every)
     check_positive(time_step=time_step)

@@ -21,7 +21,7 @@ from rtrl._stationary import descend as descend
 def robbins_monro(scale: float, offset: float = 1.0, power: float = 1.0) -> Callable[[ArrayLike], Any]:
     r"""The learning rate $\alpha_t = a / (b + t)^p$, whose integral diverges while that of its square is finite.
 
-    Raises `ValueError` unless scale and offset are positive and ½ < power <= 1.
+    **Raises:** `ValueError` unless scale and offset are positive and ½ < power <= 1.
     """
     check_positive(scale=scale, offset=offset)
     if not 0.5 < power <= 1:

@@ -16,8 +16,8 @@ class RandomFeedback(eqx.Module):
     The readout itself learns from its true gradient. B has the shape of W, independent entries drawn from
     $U(-1/\sqrt{n}, 1/\sqrt{n})$ like those of W, and is never trained.
 
-    Lillicrap et al. (2016), "Random synaptic feedback weights support error backpropagation for deep learning",
-    Nature Communications 7; in recurrent networks Murray (2019), eLife 8:e43299.
+    [Lillicrap et al. (2016)][lillicrap2016], "Random synaptic feedback weights support error backpropagation for deep
+    learning", Nature Communications 7; in recurrent networks [Murray (2019)][murray2019], eLife 8:e43299.
     """
 
     readout: eqx.nn.Linear

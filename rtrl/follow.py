@@ -57,11 +57,11 @@ def follow(
     The progress bar shows steps, steps per second and the mean loss of the last chunk (in the units of the user's
     loss), and the time left if `total`, the number of steps, is given or `stream` is a list of pieces.
 
-    Raises `ValueError` if `chunk`, `checkpoint_every` or `keep` is below 1; if the newest checkpoint is damaged, not
-    ours, of another format or of another learner (nothing is written or deleted then); and, when that piece is read, if
-    it is not made of numeric arrays with the same number of steps, differs from those before in structure, dtype or
-    shape, or if the stream is empty or shorter than what was read of it. `ImportError` if there is no Orbax to write
-    checkpoints with.
+    **Raises:** `ValueError` if `chunk`, `checkpoint_every` or `keep` is below 1; if the newest checkpoint is damaged,
+    not ours, of another format or of another learner (nothing is written or deleted then); and, when that piece is
+    read, if it is not made of numeric arrays with the same number of steps, differs from those before in structure,
+    dtype or shape, or if the stream is empty or shorter than what was read of it. `ImportError` if there is no Orbax to
+    write checkpoints with.
     """
     check_sizes(chunk=chunk, checkpoint_every=checkpoint_every, keep=keep)
     kept = None if checkpoints is None else Checkpoints(checkpoints, keep)

@@ -78,8 +78,8 @@ def step_gradient(
         stream, now = rtrl.step_gradient(estimator, model, value, stream, x, None)
         traces = jax.tree.map(lambda e, g: discount * decay * e + g, traces, now.gradient)        # TD(λ)
 
-    Raises `ValueError` for an offline estimator or a stream that another one has begun, `TypeError` if the model cannot
-    be trained or the loss is no scalar.
+    **Raises:** `ValueError` for an offline estimator or a stream that another one has begun, `TypeError` if the model
+    cannot be trained or the loss is no scalar.
     """
     check_online(estimator)
     check_model(model)
@@ -200,9 +200,11 @@ def sequence_gradient(
     `xs` and `ys` are pytrees with a leading time axis; `loss(prediction, target)` is a scalar. Where `reset` is true
     the stream begins anew before that step; `weight` is w, 1 unless given. The gradient is shaped like the model. Exact
     estimators give what `BPTT()` gives, to rounding; `update_every` is what a learner would have, for estimators whose
-    credit depends on it (`ChunkedBPTT`, `LayerLocalRTRL`). Raises `ValueError` if arrays are empty or differ in length,
-    or an input does not fit the cell; `TypeError` if the model cannot be trained (an integer array that is not frozen,
-    a state that changes shape, a loss that is no scalar).
+    credit depends on it (`ChunkedBPTT`, `LayerLocalRTRL`).
+
+    **Raises:** `ValueError` if arrays are empty or differ in length, or an input does not fit the cell; `TypeError` if
+    the model cannot be trained (an integer array that is not frozen, a state that changes shape, a loss that is no
+    scalar).
     """
     check_stream(None, xs=xs, ys=ys, reset=reset, weight=weight)  # here, for `filter_jit` chokes on what is no array
     return _sequence_gradient(estimator, model, loss, (xs, ys, flags(reset), numbers(weight)), update_every, key)

@@ -61,7 +61,7 @@ class Learner(eqx.Module):
     gradient out of the update and begins that stream anew. With `donate=True`, `step` and `run` take over the
     memory of the state they are given, which cannot be used again, and update the influence matrix in place.
 
-    Raises `ValueError` if `update_every` is no integer of at least 1 or `nonfinite` none of the three, `TypeError`
+    **Raises:** `ValueError` if `update_every` is no integer of at least 1 or `nonfinite` none of the three, `TypeError`
     if `optimizer` or `estimator` is not one.
     """
 
@@ -89,8 +89,10 @@ class Learner(eqx.Module):
     ) -> LearnerState:
         """The state before the first step; `batch_size=B` for B parallel streams, their gradients averaged.
 
-        `key` feeds estimators and readouts that are random. Raises `ValueError` if `batch_size` is below 1 or the
-        estimator is offline, `TypeError` if the model cannot be trained, `MemoryError` if the influence does not fit.
+        `key` feeds estimators and readouts that are random.
+
+        **Raises:** `ValueError` if `batch_size` is below 1 or the estimator is offline, `TypeError` if the model cannot
+        be trained, `MemoryError` if the influence does not fit.
         """
         if batch_size is not None:
             check_sizes(batch_size=batch_size)
@@ -123,8 +125,10 @@ class Learner(eqx.Module):
         `reset`: before this step the stream begins anew, at the cell's initial state and without a past; `weight`: how
         much this step's loss counts, 1 unless given; at 0 nothing of the target, not even NaN, reaches the gradient,
         while state and influence move on. Both are (B,) with a batch; gradients are averaged over the streams with
-        weight, and without any there is no update. Raises `ValueError` if the input does not fit the cell or the state
-        belongs to another learner, `TypeError` if a step changes the state's shape or the loss is no scalar.
+        weight, and without any there is no update.
+
+        **Raises:** `ValueError` if the input does not fit the cell or the state belongs to another learner, `TypeError`
+        if a step changes the state's shape or the loss is no scalar.
         """
         check_same(self, state)
         check_one(state.batch_size, x=x, y=y, reset=reset, weight=weight)

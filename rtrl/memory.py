@@ -15,7 +15,9 @@ from rtrl.model import whole
 def influence_bytes(estimator: AbstractEstimator, model: Any) -> int:
     """The bytes that an estimator carries from step to step along one stream: its influence matrix or its like.
 
-    Nothing is allocated. Raises `TypeError` or `ValueError` if the estimator cannot serve the model's cell.
+    Nothing is allocated.
+
+    **Raises:** `TypeError` or `ValueError` if the estimator cannot serve the model's cell.
     """
     return _needed(estimator, model, 1)
 

@@ -19,7 +19,8 @@ class Model(eqx.Module):
     `readout` is any callable Equinox module; its floating-point JAX arrays are trained with the cell's. One that takes
     a `key` (dropout) is given a fresh one at every step. An encoder of the input is a lower layer of a `StackedCell`.
     Arrays that cell and readout share: `eqx.nn.Shared(model, where, get)`, which is accepted wherever a model is.
-    Raises `TypeError` if `cell` is not a cell or `readout` not callable.
+
+    **Raises:** `TypeError` if `cell` is not a cell or `readout` not callable.
     """
 
     cell: AbstractCell
@@ -40,8 +41,9 @@ class Model(eqx.Module):
     ) -> PyTree:
         """The predictions for a whole stream (leading time axis), without learning.
 
-        The stream starts from `state`, or from the cell's initial state, and begins anew where `reset` is true. Raises
-        `ValueError` if neither inputs nor resets say how many steps there are.
+        The stream starts from `state`, or from the cell's initial state, and begins anew where `reset` is true.
+
+        **Raises:** `ValueError` if neither inputs nor resets say how many steps there are.
         """
         if not jax.tree.leaves((xs, reset)):
             raise ValueError(
@@ -58,7 +60,8 @@ ModelOrShared: TypeAlias = Model | eqx.nn.Shared
 def whole(model: Any) -> Model:
     """The model, with what `eqx.nn.Shared` keeps once in both of its places.
 
-    Raises `TypeError` for a subclass of `Model`, whose own way from the input to the prediction would be passed over.
+    **Raises:** `TypeError` for a subclass of `Model`, whose own way from the input to the prediction would be passed
+    over.
     """
     model = model() if isinstance(model, eqx.nn.Shared) else model
     if isinstance(model, Model) and type(model) is not Model:

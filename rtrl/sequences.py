@@ -43,8 +43,8 @@ def from_sequences(
         xs, ys, reset, weight = rtrl.from_sequences(inputs, labels, lengths, batch_size=16)
         state, out = learner.run(state, xs, ys, reset=reset, weight=weight)
 
-    Raises `ValueError` if the arrays differ in the number of sequences or steps, a length is not from 1 to that, or
-    `weight` has another shape.
+    **Raises:** `ValueError` if the arrays differ in the number of sequences or steps, a length is not from 1 to that,
+    or `weight` has another shape.
     """
     count, time = _shape(xs)
     lengths = np.full(count, time) if lengths is None else np.asarray(lengths)

@@ -1,10 +1,12 @@
 """pyproject.toml, requirements.lock and environment.yml describe one environment."""
 
+import json
 import re
 import sys
 import tomllib
 from importlib.metadata import version
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -12,12 +14,13 @@ from packaging.utils import canonicalize_name
 from artifact.paths import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
+SITE_LOCK = (ROOT / "docs" / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def locked():
+def locked(lock=LOCK):
     """Every pinned requirement of the lock that applies here, by name."""
-    lines = re.findall(r"^(\S+==[^\\\n]+)", LOCK, re.MULTILINE)
+    lines = re.findall(r"^(\S+==[^\\\n]+)", lock, re.MULTILINE)
     pins = [Requirement(line.strip()) for line in lines]
     return {canonicalize_name(pin.name): pin for pin in pins if pin.marker is None or pin.marker.evaluate()}
 
@@ -42,11 +45,21 @@ def test_the_installed_versions_are_the_locked_ones():
         assert version(requirement.name) == specifier.version
 
 
-def test_every_pin_has_hashes_and_no_index_is_named():
-    blocks = re.split(r"^(?=\S+==)", LOCK, flags=re.MULTILINE)[1:]
-    assert len(blocks) > 100
+@pytest.mark.parametrize(("lock", "least"), [(LOCK, 100), (SITE_LOCK, 50)], ids=["artifact", "site"])
+def test_every_pin_has_hashes_and_no_index_is_named(lock, least):
+    blocks = re.split(r"^(?=\S+==)", lock, flags=re.MULTILINE)[1:]
+    assert len(blocks) > least
     assert all("--hash=sha256:" in block for block in blocks)
-    assert not re.search(r"https?://|file:|--index|--find-links|@ ", LOCK)
+    assert not re.search(r"https?://|file:|--index|--find-links|@ ", lock)
+
+
+def test_what_makes_the_site_goes_with_the_rest_and_nobody_else_needs_it():
+    site, others = locked(SITE_LOCK), locked()
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["site"]
+    assert {canonicalize_name(Requirement(line).name) for line in wanted} <= site.keys() - others.keys()
+    assert len(site.keys() & others.keys()) > 30
+    for name in site.keys() & others.keys():
+        assert str(site[name].specifier) == str(others[name].specifier)
 
 
 def test_conda_takes_python_and_tex_from_conda_forge_and_the_rest_from_the_lock():
@@ -63,3 +76,12 @@ def test_conda_takes_python_and_tex_from_conda_forge_and_the_rest_from_the_lock(
 def test_this_python_is_new_enough():
     running = ".".join(map(str, sys.version_info[:2]))
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(running)
+
+
+def test_binder_and_the_container_make_the_same_environment():
+    binder = ROOT / "binder"
+    assert (binder / "requirements.txt").read_text().split() == ["-r", "../requirements.lock"]
+    assert (binder / "runtime.txt").read_text().strip() == "python-3.11"
+    assert "--no-deps --no-build-isolation -e ." in (binder / "postBuild").read_text()
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["postCreateCommand"] == "make env"

@@ -254,6 +254,6 @@ def test_the_paper_without_tex_says_what_to_install(checkout):
 def test_help_lists_every_target(checkout):
     listed = set(re.findall(r"^  make (\w+)", checkout.make().stdout, re.MULTILINE))
     assert listed == {
-        "env", "figures", "test", "lint", "bench", "smoke", "lab", "freeze", "extended", "paper", "clean",
+        "env", "figures", "test", "lint", "bench", "smoke", "lab", "freeze", "extended", "paper", "site", "clean",
         "status", "help", "rehearse", "elsewhere",
     }  # fmt: skip

@@ -31,6 +31,7 @@ eqx.tree_serialise_leaves({saved!r}, state)
 state, out = learner.run(state, xs[9:], xs[9:, :1])
 again, out_again = learner.run(eqx.tree_deserialise_leaves({saved!r}, learner.init(model)), xs[9:], xs[9:, :1])
 np.testing.assert_array_equal(out.loss, out_again.loss)
+rtrl.cite(learner, model)
 """
 
 
@@ -81,3 +82,4 @@ def test_with_the_core_dependencies_alone_a_cell_trains_is_saved_and_goes_on(whe
     )  # jax itself needs scipy
     completed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert completed.returncode == 0, completed.stderr
+    assert "@article{williams1989," in completed.stdout

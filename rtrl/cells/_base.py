@@ -52,7 +52,7 @@ class AbstractCell(eqx.Module):
     def example_input(self) -> Input:
         """An input of the right shape and dtype, for learners and estimators that keep a window of past inputs.
 
-        Raises `TypeError` in a cell that does not define it.
+        **Raises:** `TypeError` in a cell that does not define it.
         """
         raise TypeError(
             f"cell: expected {type(self).__name__} to define example_input(), which a window of past inputs "

@@ -26,12 +26,31 @@ class CTRNNCell(AbstractDenseCell):
 
     State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,), `log_tau` (n,), the
     logarithm of each unit's time constant τ, in the units of `time_step`, drawn log-uniformly from
-    `timescales`, 1 to 10 steps. φ is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist
-    (all by default); `use_bias=False` leaves the bias out; `dtype` is that of all parameters.
+    `timescales`, 1 to 10 steps.
 
-    Funahashi & Nakamura (1993), "Approximation of dynamical systems by continuous time recurrent neural networks",
-    Neural Networks 6(6). Raises `ValueError` if a size is below 1, `time_step` is not positive or the timescales are
-    not 0 < shortest < longest.
+    [Funahashi & Nakamura (1993)][funahashi1993], "Approximation of dynamical systems by continuous time recurrent
+    neural networks", Neural Networks 6(6).
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `time_step`: Δt, in the units of time of your choice.
+    - `activation`: φ, elementwise; tanh unless given.
+    - `mask`: which recurrent weights exist, (n, n); all unless given.
+    - `timescales`: (shortest, longest): the range, in steps, from which the time constants are drawn.
+    - `use_bias`: whether there is a bias.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1, `time_step` is not positive or the timescales are not 0 < shortest <
+    longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.CTRNNCell(input_size=3, hidden_size=32, key=key, time_step=0.1, timescales=(0.1, 10.0))
+    state = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "1 n n"]

@@ -14,14 +14,29 @@ from rtrl.cells._mask import Mask
 
 
 class ElmanCell(AbstractDenseCell):
-    r"""The simple recurrent network of Elman (1990).
+    r"""The simple recurrent network of [Elman (1990)][elman1990].
 
     $$h_t = \phi(W_{hh} h_{t-1} + W_{ih} x_t + b)$$
 
-    State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,). The activation $\phi$
-    is elementwise, tanh unless given. `mask` (n, n) says which recurrent weights exist (all by default);
-    `use_bias=False` leaves the bias out; `dtype` is that of all parameters.
-    Raises `ValueError` if a size is below 1.
+    State: (n,). Parameters: `weight_hh` (1, n, n), `weight_ih` (1, n, m), `bias` (n,).
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `activation`: φ, elementwise; tanh unless given.
+    - `mask`: which recurrent weights exist, (n, n); all unless given.
+    - `use_bias`: whether there is a bias.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.ElmanCell(input_size=3, hidden_size=32, key=key)
+    state = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "1 n n"]

@@ -18,15 +18,32 @@ class ELSTMCell(AbstractDiagonalCell):
 
     $$f = \sigma(F x_t + w_f \odot c_{t-1}), \quad z = \tanh(Z x_t + w_z \odot c_{t-1}), \quad
       c_t = f \odot c_{t-1} + (1 - f) \odot z$$
+
     $$h_t = \sigma(O x_t + W_o c_t) \odot c_t$$
 
     State: c (n,), the memory; the readout sees h (n,). Parameters: `weight_ih` (2, n, m), that is F and Z,
     `weight_cell` (2, n), that is w_f and w_z, `bias` (2, n), `output_ih` (n, m), that is O, `output_cell` (n, n), that
-    is W_o, and `output_bias` (n,). With `timescales`, (shortest, longest) in steps, the forget gates start so that
-    units remember that long; `use_bias=False` leaves the biases out; `dtype` is that of all parameters.
+    is W_o, and `output_bias` (n,).
 
-    Irie et al. (2024), "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
-    biases are ours). Raises `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+    [Irie et al. (2024)][irie2024], "Exploring the promise and limits of real-time recurrent learning", section 3.1 (the
+    biases are ours).
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `timescales`: (shortest, longest) in steps: the forget gates start so that units remember that long.
+    - `use_bias`: whether there are biases.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.ELSTMCell(input_size=3, hidden_size=32, key=key, timescales=(1.0, 1000.0))
+    output = cell.output(cell(cell.initial_state(), jnp.ones(3)), jnp.ones(3))  # (32,)
+    ```
     """
 
     output_fields: ClassVar[tuple[str, ...]] = ("output_ih", "output_cell", "output_bias")

@@ -151,7 +151,12 @@ class AbstractDenseCell(AbstractGatedCell):
 
 
 class AbstractDiagonalCell(AbstractGatedCell):
-    r"""A gated cell whose units act on themselves only: $h_t = \mathrm{gate}(h_{t-1}, W_{ih} x_t)$."""
+    r"""A gated cell whose units act on themselves only: $h_t = \mathrm{gate}(h_{t-1}, W_{ih} x_t)$.
+
+    Its exact influence costs O(P) time and memory for P parameters: [Mozer (1989)][mozer1989], "A focused
+    backpropagation algorithm for temporal pattern recognition"; [Zucchet et al. (2023)][zucchet2023], "Online learning
+    of long-range dependencies", equation 4.
+    """
 
     def weights(self) -> tuple[Array, ...]:
         return (thawed(self.weight_ih),)

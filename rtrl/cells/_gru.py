@@ -15,18 +15,33 @@ from rtrl.cells._timescales import Timescales, check_has_bias, chrono
 
 
 class GRUCell(AbstractDenseCell):
-    r"""The gated recurrent unit of Cho et al. (2014), in the form that PyTorch computes.
+    r"""The gated recurrent unit of [Cho et al. (2014)][cho2014], in the form that PyTorch computes.
 
     $$r = \sigma(W_{ir} x + b_{ir} + W_{hr} h + b_{hr}), \quad z = \sigma(W_{iz} x + b_{iz} + W_{hz} h + b_{hz})$$
+
     $$\tilde h = \tanh(W_{in} x + b_{in} + r \odot (W_{hn} h + b_{hn})), \quad
       h_t = (1 - z) \odot \tilde h + z \odot h_{t-1}$$
 
-    State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m),
-    `bias_hh` (3, n), `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
-    `mask` (n, n) says which recurrent weights exist (all by default); with `timescales`, (shortest, longest) in
-    steps, the gate z starts so that units keep their state that long; `use_bias=False` leaves the biases out;
-    `dtype` is that of all parameters. Raises `ValueError` if a size is below 1 or the timescales are not
-    0 < shortest < longest.
+    State: (n,). Parameters, gates in the order r, z, n: `weight_hh` (3, n, n), `weight_ih` (3, n, m), `bias_hh` (3, n),
+    `bias_ih` (3, n); reshape PyTorch's (3n, …) arrays to load them.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `mask`: which recurrent weights exist, (n, n); all unless given.
+    - `timescales`: (shortest, longest) in steps: the gate z starts so that units keep their state that long.
+    - `use_bias`: whether there are biases.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.GRUCell(input_size=3, hidden_size=32, key=key, timescales=(1.0, 100.0))
+    state = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "3 n n"]

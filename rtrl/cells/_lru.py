@@ -23,12 +23,28 @@ class LRUCell(AbstractDiagonalCell):
 
     State: (Re h, Im h), each (n,); the output $y_t$ is (p,). Parameters, all real: `weight_ih` (2, n, m), the real and
     imaginary parts of B, `nu_log`, `theta_log`, `gamma_log` (n,), `weight_out` (2, p, n), those of C, and `skip`
-    (p, m), which is D. |λ| is drawn uniformly on the ring from `r_min` to `r_max`, its phase from 0 to `max_phase`, and
-    γ starts as $\sqrt{1-|\lambda|^2}$. With `timescales`, (shortest, longest) in steps, the ring is $e^{-1/shortest}$
-    to $e^{-1/longest}$, log-uniform in the time constant. `dtype` is that of all parameters.
+    (p, m), which is D. γ starts as $\sqrt{1-|\lambda|^2}$.
 
-    Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
-    Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+    [Orvieto et al. (2023)][orvieto2023], "Resurrecting recurrent neural networks for long sequences", equations 5 to 7.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`, `output_size`: m, n and p.
+    - `key`: a JAX random key, for the initial values.
+    - `r_min`, `r_max`: |λ| is drawn uniformly on the ring from the one to the other.
+    - `max_phase`: the phase of λ is drawn from 0 to this, in radians.
+    - `timescales`: (shortest, longest) in steps: the ring from $e^{-1/shortest}$ to $e^{-1/longest}$ instead,
+        log-uniform in the time constant.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.LRUCell(input_size=3, hidden_size=32, output_size=16, key=key)
+    output = cell.output(cell(cell.initial_state(), jnp.ones(3)), jnp.ones(3))  # (16,)
+    ```
     """
 
     output_fields: ClassVar[tuple[str, ...]] = ("weight_out", "skip")

@@ -16,17 +16,35 @@ from rtrl.cells._timescales import Timescales, check_has_bias, chrono
 
 
 class LSTMCell(AbstractDenseCell):
-    r"""The long short-term memory of Hochreiter & Schmidhuber (1997) with forget gates (Gers et al. 2000).
+    r"""The long short-term memory of [Hochreiter & Schmidhuber (1997)][hochreiter1997].
 
     $$i, f, o = \sigma(W_i x + b_i + W_h h + b_h), \quad g = \tanh(W_{ig} x + b_{ig} + W_{hg} h + b_{hg})$$
+
     $$c_t = f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \tanh(c_t)$$
 
-    State: (h, c), each (n,); the readout sees h. Parameters, gates in PyTorch's order i, f, g, o: `weight_hh`
-    (4, n, n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to
-    load them. `mask` (n, n) says which recurrent weights exist (all by default); with `timescales`,
-    (shortest, longest) in steps, forget and input gates start so that units keep their state that long (chrono
-    initialisation); `use_bias=False` leaves the biases out; `dtype` is that of all parameters. Raises `ValueError` if a
-    size is below 1 or the timescales are not 0 < shortest < longest.
+    f are the forget gates of [Gers et al. (2000)][gers2000].
+
+    State: (h, c), each (n,); the readout sees h. Parameters, gates in PyTorch's order i, f, g, o: `weight_hh` (4, n,
+    n), `weight_ih` (4, n, m), `bias_hh` (4, n), `bias_ih` (4, n); reshape PyTorch's (4n, …) arrays to load them.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `mask`: which recurrent weights exist, (n, n); all unless given.
+    - `timescales`: (shortest, longest) in steps: forget and input gates start so that units keep their state
+        that long (chrono initialisation).
+    - `use_bias`: whether there are biases.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1 or the timescales are not 0 < shortest < longest.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.LSTMCell(input_size=3, hidden_size=32, key=key)
+    h, c = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     weight_hh: Float[Array, "4 n n"]

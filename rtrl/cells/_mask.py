@@ -12,7 +12,8 @@ class Mask:
     """The recurrent weights that a sparse cell has: entry (i, j) says whether unit j acts on unit i.
 
     A constant of the cell rather than one of its arrays, because estimators lay out their memory by it.
-    Raises `ValueError` unless `kept` is a boolean array of shape (units, units).
+
+    **Raises:** `ValueError` unless `kept` is a boolean array of shape (units, units).
     """
 
     def __init__(self, kept: ArrayLike, units: int):
@@ -36,7 +37,9 @@ class Mask:
 def random_mask(key: PRNGKeyArray, hidden_size: int, sparsity: float) -> Bool[np.ndarray, "n n"]:
     """A random pattern in which every unit is acted on by as many others; `sparsity` is the share of zeros.
 
-    At least one weight a unit is kept. Raises `ValueError` unless 0 <= sparsity < 1.
+    At least one weight a unit is kept.
+
+    **Raises:** `ValueError` unless 0 <= sparsity < 1.
     """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity: expected 0 <= sparsity < 1, got {sparsity}")

@@ -22,10 +22,20 @@ class ObserverCell(AbstractCell):
     `ODECell` for instance; `observe` is c, from (n,) to (m,); the gain K, (n, m), is trained unless `rtrl.Frozen`. Its
     best value for a linear cell, a linear c and Gaussian noise is the stationary Kalman gain.
 
-    Input: the pair $(y_{t-1}, x_t)$. An entry of y that is NaN was not observed and corrects nothing. Output: c(h),
-    the prediction. Learning it by `RTRL()` is the recursive prediction error method of Ljung & Söderström (1983),
-    "Theory and practice of recursive identification". Raises `ValueError` if state or observation is not one array
-    with one axis, or the gain's shape is not that of both.
+    Input: the pair $(y_{t-1}, x_t)$. An entry of y that is NaN was not observed and corrects nothing. Output: c(h), the
+    prediction. Learning it by `RTRL()` is the recursive prediction error method of [Ljung & Söderström
+    (1983)][ljung1983], "Theory and practice of recursive identification".
+
+    **Raises:** `ValueError` if state or observation is not one array with one axis, or the gain's shape is not that of
+    both.
+
+    **Example:**
+
+    ```python
+    pendulum = rtrl.ODECell(rtrl.tasks.Pendulum(), jnp.zeros(2), time_step=0.1, example_args=jnp.zeros(()))
+    cell = rtrl.ObserverCell(pendulum, lambda h: h[:1], jnp.array([[0.4], [0.2]]))
+    state = cell(cell.initial_state(), (jnp.array([jnp.nan]), jnp.zeros(())))  # nothing was observed
+    ```
     """
 
     cell: AbstractCell

@@ -43,10 +43,21 @@ class ODECell(AbstractCell):
     tolerances; a step costs some factorisations of a matrix of the size of the state.
 
     With a `controller`, estimators that push tangents forward (UORO, SketchedRTRL, stacks) need
-    `adjoint=diffrax.DirectAdjoint()`, whose cost grows with `max_steps`. Kidger (2022), "On neural differential
-    equations", arXiv 2202.02435. Raises `ValueError` if `substeps` or `max_steps` is below 1 or `time_step` is not
-    positive; `TypeError` if the solver, the controller or the adjoint cannot give an exact influence, or `initial` is
-    not a pytree of numbers; at a step, `ValueError` if the vector field does not give what looks like the state.
+    `adjoint=diffrax.DirectAdjoint()`, whose cost grows with `max_steps`.
+
+    [Chen et al. (2018)][chen2018], "Neural ordinary differential equations"; [Kidger (2021)][kidger2021], "On neural
+    differential equations", arXiv 2202.02435.
+
+    **Raises:** `ValueError` if `substeps` or `max_steps` is below 1 or `time_step` is not positive; `TypeError` if the
+    solver, the controller or the adjoint cannot give an exact influence, or `initial` is not a pytree of numbers; at a
+    step, `ValueError` if the vector field does not give what looks like the state.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.ODECell(rtrl.tasks.Lorenz(), jnp.ones(3), time_step=0.02, substeps=2)
+    state = cell(cell.initial_state(), None)  # the equations' parameters are trained
+    ```
     """
 
     vector_field: Callable

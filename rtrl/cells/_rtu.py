@@ -23,11 +23,28 @@ class RTUCell(AbstractDiagonalCell):
 
     With `nonlinear=True` the activation φ (tanh unless given) is applied inside the recurrence instead of to its
     output. State: (c¹, c²), each (n,); the output y has 2n entries. Parameters: `weight_ih` (2, n, m),
-    `nu_log`, `theta_log` (n,). r and ϑ start as the LRU's eigenvalues do, also with `timescales`;
-    `dtype` is that of all parameters.
+    `nu_log`, `theta_log` (n,). r and ϑ start as the LRU's eigenvalues do.
 
-    Elelimy et al. (2024), "Real-time recurrent learning using trace units in reinforcement learning",
-    section 3. Raises `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+    [Elelimy et al. (2024)][elelimy2024], "Real-time recurrent learning using trace units in reinforcement learning",
+    section 3.
+
+    **Arguments:**
+
+    - `input_size`, `hidden_size`: m and n.
+    - `key`: a JAX random key, for the initial values.
+    - `nonlinear`: whether φ is applied inside the recurrence.
+    - `activation`: φ, elementwise; tanh unless given.
+    - `r_min`, `r_max`, `max_phase`, `timescales`: as in `LRUCell`.
+    - `dtype`: that of all parameters; JAX's default unless given.
+
+    **Raises:** `ValueError` if a size is below 1 or not 0 <= r_min < r_max <= 1.
+
+    **Example:**
+
+    ```python
+    cell = rtrl.RTUCell(input_size=3, hidden_size=32, key=key, timescales=(1.0, 100.0))
+    output = cell.output(cell(cell.initial_state(), jnp.ones(3)), jnp.ones(3))  # (64,)
+    ```
     """
 
     weight_ih: Float[Array, "2 n m"]

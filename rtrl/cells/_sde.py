@@ -40,10 +40,22 @@ class SDECell(AbstractCell):
     Additive noise: a diffusion that does not use y. Milstein's methods need commutative noise: say
     `commutative=True` if a diffusion with m > 1 columns is.
 
-    Raises `ValueError` for a `substeps` below 1, a `time_step` that is not positive, a drift or diffusion of the
-    wrong shape, or noise that is not declared commutative; `TypeError` if the solver cannot solve SDEs (an implicit
-    one cannot), or `initial` is not an array; at a step, `ValueError` for increments of another shape than those that
+    [Li et al. (2020)][li2020], "Scalable gradients for stochastic differential equations"; [Kidger (2021)][kidger2021],
+    "On neural differential equations", arXiv 2202.02435.
+
+    **Raises:** `ValueError` for a `substeps` below 1, a `time_step` that is not positive, a drift or diffusion of the
+    wrong shape, or noise that is not declared commutative; `TypeError` if the solver cannot solve SDEs (an implicit one
+    cannot), or `initial` is not an array; at a step, `ValueError` for increments of another shape than those that
     `increments` draws.
+
+    **Example:**
+
+    ```python
+    drift = eqx.Partial(lambda rate, s, y, args: -rate * y, jnp.array(0.5))
+    cell = rtrl.SDECell(drift, lambda s, y, args: jnp.ones(2), jnp.zeros(2), time_step=0.1)
+    noise = cell.increments(key, 100)  # of a stream of 100 steps; the input of a step is (noise[t], None)
+    state = cell(cell.initial_state(), (noise[0], None))
+    ```
     """
 
     drift: Callable

@@ -23,10 +23,20 @@ class StackedCell(AbstractCell):
     (`eqx.nn.Embedding`, `LayerNorm`, `MLP`, …) has no state, $x^{\ell+1}_t = \mathrm{layer}_\ell(x^\ell_t)$; the lowest
     one may take integers. State: (s¹, …, s^L), with () for a layer without state. `normalise` puts a layer
     normalisation before each cell, `mlp_width` an MLP with one hidden layer (GELU) of that width after each, back to
-    the width of its cell's input; `residual` adds the cell's input to what comes out, as in online LRU (Zucchet et al.
-    2023, arXiv 2305.15947). `example` is an input, needed where the lowest layer is neither a cell nor an embedding and
-    a window of inputs is kept. Every cell must define `example_input`. Raises `ValueError` if there is no layer, if the
-    widths of neighbours differ, or if `mlp_width` is given without a key, `TypeError` if a layer is not callable.
+    the width of its cell's input; `residual` adds the cell's input to what comes out, as in online LRU ([Zucchet et al.
+    (2023)][zucchet2023], arXiv 2305.15947). `example` is an input, needed where the lowest layer is neither a cell nor
+    an embedding and a window of inputs is kept. Every cell must define `example_input`.
+
+    **Raises:** `ValueError` if there is no layer, if the widths of neighbours differ, or if `mlp_width` is given
+    without a key, `TypeError` if a layer is not callable.
+
+    **Example:**
+
+    ```python
+    layers = [rtrl.ELSTMCell(3, 16, key=key), rtrl.ELSTMCell(16, 16, key=key)]
+    cell = rtrl.StackedCell(layers, normalise=True)
+    lower, upper = cell(cell.initial_state(), jnp.ones(3))
+    ```
     """
 
     layers: tuple[Callable, ...]

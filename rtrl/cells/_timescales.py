@@ -15,7 +15,7 @@ def log_timescales(
 ) -> Float[Array, " n"]:
     """Log τ for time constants τ in steps, log-uniform from shortest to longest: a unit forgets as $e^{-t/τ}$.
 
-    Raises `ValueError` unless 0 < shortest < longest, both finite.
+    **Raises:** `ValueError` unless 0 < shortest < longest, both finite.
     """
     try:
         shortest, longest = (float(t) for t in timescales)
@@ -36,8 +36,8 @@ def check_has_bias(timescales: Timescales | None, use_bias: bool) -> None:
 def forget_bias(log_tau: Float[Array, " n"]) -> Float[Array, " n"]:
     r"""The bias of a sigmoid that makes $\sigma(b) = e^{-1/\tau}$, which for large τ is log τ.
 
-    Tallec & Ollivier (2018), "Can recurrent neural networks warp time?" (arXiv 1804.11188), section 3: "chrono
-    initialisation", there with τ uniform up to the longest dependency.
+    [Tallec & Ollivier (2018)][tallec2018], "Can recurrent neural networks warp time?" (arXiv 1804.11188), section 3:
+    "chrono initialisation", there with τ uniform up to the longest dependency.
     """
     return -jnp.log(jnp.expm1(jnp.exp(-log_tau)))
 

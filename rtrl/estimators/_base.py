@@ -52,7 +52,7 @@ class AbstractEstimator(eqx.Module):
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Memory:
         """The memory before the first step, for a stream that starts in the cell's initial `state`.
 
-        Raises `TypeError` or `ValueError`, in one line, for a cell that the estimator cannot serve.
+        **Raises:** `TypeError` or `ValueError`, in one line, for a cell that the estimator cannot serve.
         """
 
     def step(self, cell: AbstractCell, state: State, x: Input, memory: Memory) -> tuple[State, Pullback, Memory]:

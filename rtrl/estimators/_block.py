@@ -58,7 +58,8 @@ class Block(AbstractEstimator):
     the first step that no longer fits into the block; as many steps as a block, or more, at the same parameters have
     one sweep, one read of J and one fold for all of them.
 
-    Schmidhuber (1992), Neural Computation 4(2), has the idea for parameters that stay constant in a block.
+    [Schmidhuber (1992)][schmidhuber1992], Neural Computation 4(2), has the idea for parameters that stay constant in a
+    block.
     """
 
     size: int = eqx.field(static=True)

@@ -25,8 +25,15 @@ class ChunkedBPTT(AbstractEstimator):
     half the credit of `TBPTT(k)` at a k-th of its cost, in time O(n (n + m)) a step and memory O(k (n + m)) for n
     units and m inputs. At `update_every=1` it is the immediate gradient.
 
-    Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories", Neural Computation 2(4), with h = h'.
+    [Williams & Peng (1990)][williams1990], "An efficient gradient-based algorithm for on-line training of recurrent
+    network trajectories", Neural Computation 2(4), with h = h'.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.ChunkedBPTT(), optax.adam(1e-3), update_every=16)
+    state = learner.init(model)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Begins:
@@ -57,7 +64,13 @@ class BPTT(AbstractEstimator):
 
     Use it with `rtrl.sequence_gradient`; a `Learner` refuses it with `ValueError`.
 
-    Werbos (1990), "Backpropagation through time: what it does and how to do it", Proc. IEEE 78(10).
+    [Werbos (1990)][werbos1990], "Backpropagation through time: what it does and how to do it", Proc. IEEE 78(10).
+
+    **Example:**
+
+    ```python
+    value, gradient = rtrl.sequence_gradient(rtrl.BPTT(), model, loss, jnp.ones((5, 3)), jnp.ones((5, 1)))
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> Begins:

@@ -35,8 +35,8 @@ class Diagonal(AbstractEstimator):
     $$\sum_s \frac{d\ell_s}{d\theta} = \sum_r v_r I_r + v_0 J_0, \qquad
       J_0 \leftarrow \Phi_0 J_0 + \sum_r \Phi_r I_r, \quad \Phi_r = \alpha_S \cdots \alpha_{r+1}$$
 
-    Mozer (1989), "A focused backpropagation algorithm for temporal pattern recognition"; Zucchet et al.
-    (2023), "Online learning of long-range dependencies", equation 4.
+    [Mozer (1989)][mozer1989], "A focused backpropagation algorithm for temporal pattern recognition"; [Zucchet et al.
+    (2023)][zucchet2023], "Online learning of long-range dependencies", equation 4.
     """
 
     def init(self, cell: AbstractDiagonalCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:

@@ -18,8 +18,17 @@ class EProp(AbstractEstimator):
     couplings, where there are none. v is the true derivative of the loss by the state ("symmetric" e-prop); with
     `rtrl.RandomFeedback` around the readout it is a random projection of the error. Time and memory O(P).
 
-    Bellec et al. (2020), "A solution to the learning dilemma for recurrent networks of spiking neurons", Nature
-    Communications 11:3625, equations 1 and 3. Raises `TypeError` for a cell that is not gated.
+    [Bellec et al. (2020)][bellec2020], "A solution to the learning dilemma for recurrent networks of spiking neurons",
+    Nature Communications 11:3625, equations 1 and 3.
+
+    **Raises:** `TypeError` for a cell that is not gated.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.EProp(), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:

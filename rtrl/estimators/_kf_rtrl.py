@@ -21,9 +21,17 @@ class KFRTRL(AbstractEstimator):
     $p_2^2 = \|B\|/\|z\|$. Per-unit parameters (biases) have no u; their influence is carried exactly. Time O(n³),
     memory O(n²) a gate. Unbiased at frozen parameters.
 
-    Mujika, Meier & Steger (2018), "Approximating real-time recurrent learning with random Kronecker factors"
-    (arXiv 1805.10842), algorithm 1. Serves dense gated cells. Raises `TypeError` for another cell,
-    `ValueError` if no key is given.
+    [Mujika, Meier & Steger (2018)][mujika2018], "Approximating real-time recurrent learning with random Kronecker
+    factors" (arXiv 1805.10842), algorithm 1. Serves dense gated cells.
+
+    **Raises:** `TypeError` for another cell, `ValueError` if no key is given.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.KFRTRL(), optax.adam(1e-3))
+    state = learner.init(model, key=key)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> KroneckerSum:

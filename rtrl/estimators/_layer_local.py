@@ -31,8 +31,22 @@ class LayerLocalRTRL(AbstractEstimator):
     "within the k steps between two updates", where nothing is dropped. `inner` serves the layers; layers without
     state get their immediate gradient. With a single layer, and nothing trained before it, it is RTRL.
 
-    Zucchet et al. (2023), "Online learning of long-range dependencies", section 3.3 (arXiv 2305.15947).
-    Raises `TypeError` if the cell is not a `StackedCell` or `inner` is not `RTRL`.
+    [Zucchet et al. (2023)][zucchet2023], "Online learning of long-range dependencies", section 3.3 (arXiv 2305.15947).
+
+    **Arguments:**
+
+    - `inner`: the exact estimator that serves the layers, an `RTRL`.
+
+    **Raises:** `TypeError` if the cell is not a `StackedCell` or `inner` is not `RTRL`.
+
+    **Example:**
+
+    ```python
+    layers = [rtrl.GRUCell(3, 8, key=key), rtrl.GRUCell(8, 8, key=key)]
+    stack = rtrl.Model(rtrl.StackedCell(layers), eqx.nn.Linear(8, 1, key=key))
+    learner = rtrl.Learner(loss, rtrl.LayerLocalRTRL(), optax.adam(1e-3))
+    state = learner.init(stack)
+    ```
     """
 
     inner: RTRL = RTRL()

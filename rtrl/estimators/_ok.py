@@ -23,9 +23,21 @@ class OK(AbstractEstimator):
     half of the digits, so that runs of one stream in pieces of other lengths, which are other programs, agree to about
     1e-8 in double precision, where other estimators agree to rounding.
 
-    Benzing, Gauy, Mujika, Martinsson & Steger (2019), "Optimal Kronecker-sum approximation of real time
-    recurrent learning" (arXiv 1902.03993). Serves dense gated cells. Raises `TypeError` for
-    another cell, `ValueError` if the rank is below 1 or no key is given.
+    [Benzing, Gauy, Mujika, Martinsson & Steger (2019)][benzing2019], "Optimal Kronecker-sum approximation of real time
+    recurrent learning" (arXiv 1902.03993). Serves dense gated cells.
+
+    **Arguments:**
+
+    - `rank`: how many Kronecker products a weight has, at least 1.
+
+    **Raises:** `TypeError` for another cell, `ValueError` if the rank is below 1 or no key is given.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.OK(4), optax.adam(1e-3))
+    state = learner.init(model, key=key)
+    ```
     """
 
     rank: int = eqx.field(static=True)

@@ -19,8 +19,18 @@ class RFLO(AbstractEstimator):
     `ElmanCell` (no leak, τ = 1). The paper's v is a random projection of the error: put `rtrl.RandomFeedback`
     around the readout; without it v is the true derivative. Time and memory O(P).
 
-    Murray (2019), "Local online learning in recurrent networks with random feedback", eLife 8:e43299,
-    equations 5 and 6. Raises `TypeError` for another cell.
+    [Murray (2019)][murray2019], "Local online learning in recurrent networks with random feedback", eLife 8:e43299,
+    equations 5 and 6.
+
+    **Raises:** `TypeError` for another cell.
+
+    **Example:**
+
+    ```python
+    leaky = rtrl.Model(rtrl.CTRNNCell(3, 16, key=key), rtrl.RandomFeedback(eqx.nn.Linear(16, 1, key=key), key=key))
+    learner = rtrl.Learner(loss, rtrl.RFLO(), optax.adam(1e-3))
+    state = learner.init(leaky)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> OwnInfluence:

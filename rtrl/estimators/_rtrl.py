@@ -33,15 +33,26 @@ class RTRL(AbstractEstimator):
     | `StackedCell` | the layers' forms, and the influence of each layer on those above | O(n² P) | O(n P) |
     | any other | n vector-Jacobian products a step | O(n² P) | O(n P) |
 
-    for n units and P parameters. `block_size` is about dense cells: `"auto"` takes the block form where it
-    is the faster one, `None` the textbook form, an integer that many steps between folds. Steps that fold are
-    slower than the others.
+    for n units and P parameters. Steps that fold are slower than the others.
 
-    Williams & Zipser (1989), "A learning algorithm for continually running fully recurrent neural networks",
-    Neural Computation 1(2); Schmidhuber (1992), "A fixed size storage O(n³) time complexity learning algorithm
-    for fully recurrent continually running networks", Neural Computation 4(2). Raises `ValueError` if
-    `block_size` is none of these, or an integer for a cell that is not dense (in a stack it is about the dense
-    layers), `TypeError` for a gated cell whose gate is not elementwise.
+    [Williams & Zipser (1989)][williams1989], "A learning algorithm for continually running fully recurrent neural
+    networks", Neural Computation 1(2); [Schmidhuber (1992)][schmidhuber1992], "A fixed size storage O(n³) time
+    complexity learning algorithm for fully recurrent continually running networks", Neural Computation 4(2).
+
+    **Arguments:**
+
+    - `block_size`: about dense cells: `"auto"` takes the block form where it is the faster one, `None` the textbook
+        form, an integer that many steps between folds.
+
+    **Raises:** `ValueError` if `block_size` is none of these, or an integer for a cell that is not dense (in a stack it
+    is about the dense layers), `TypeError` for a gated cell whose gate is not elementwise.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.RTRL(), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     block_size: int | Literal["auto"] | None = eqx.field(static=True, default="auto")

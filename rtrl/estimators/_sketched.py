@@ -42,10 +42,22 @@ class SketchedRTRL(AbstractEstimator):
     is had from products with r rows, never from $\hat J$ itself. Deterministic; biased, by what lies outside the
     subspace; exact if the rank is the size of the state. Time O(r n² + r² P), memory O(r P).
 
-    Halko, Martinsson & Tropp (2011), "Finding structure with randomness", SIAM Review 53(2), algorithm 4.4, for
-    the iteration. Serves dense gated cells, and cells of arbitrary coupling at the price of 3 r products with
-    their step. Raises `TypeError` for another cell, `ValueError` if the rank is below 1 or above the size of the
-    state.
+    [Halko, Martinsson & Tropp (2011)][halko2011], "Finding structure with randomness", SIAM Review 53(2), algorithm
+    4.4, for the iteration. Serves dense gated cells, and cells of arbitrary coupling at the price of 3 r products with
+    their step.
+
+    **Arguments:**
+
+    - `rank`: how many directions of the state are kept, from 1 to its size.
+
+    **Raises:** `TypeError` for another cell, `ValueError` if the rank is below 1 or above the size of the state.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.SketchedRTRL(4), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     rank: int = eqx.field(static=True)

@@ -30,9 +30,21 @@ class SnAp(AbstractEstimator):
     it would be `RTRL()`) and is exact once it reaches every unit that can be reached: with R units in reach of
     one, time O(R² P) and memory O(R P), P counting the weights that exist.
 
-    Menick et al. (2021), "Practical real time recurrent learning with a sparse approximation" (arXiv
-    2006.07232), section 3. Raises `TypeError` for a cell that it cannot serve, `ValueError` if the
-    order is below 1.
+    [Menick et al. (2021)][menick2020], "Practical real time recurrent learning with a sparse approximation" (arXiv
+    2006.07232), section 3.
+
+    **Arguments:**
+
+    - `order`: within how many steps an influence must arise to be kept, at least 1.
+
+    **Raises:** `TypeError` for a cell that it cannot serve, `ValueError` if the order is below 1.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.SnAp(1), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     order: int = eqx.field(static=True)

@@ -34,8 +34,21 @@ class TBPTT(AbstractEstimator):
     horizon as long as the stream it is BPTT: a window that reaches back to the beginning includes the initial state's
     parameters. Time $O(h n (n + m))$ and memory $O(h (n + m))$ per step for n units and m inputs.
 
-    Williams & Peng (1990), "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories", Neural Computation 2(4). Raises `ValueError` if the horizon is not an integer of at least 1.
+    [Williams & Peng (1990)][williams1990], "An efficient gradient-based algorithm for on-line training of recurrent
+    network trajectories", Neural Computation 2(4).
+
+    **Arguments:**
+
+    - `horizon`: how many steps the window has, this one included, at least 1.
+
+    **Raises:** `ValueError` if the horizon is not an integer of at least 1.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.TBPTT(10), optax.adam(1e-3))
+    state = learner.init(model)
+    ```
     """
 
     horizon: int = eqx.field(static=True)

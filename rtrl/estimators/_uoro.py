@@ -31,8 +31,16 @@ class UORO(AbstractEstimator):
     $\rho_0^2 = \|\tilde\theta\| / \|D\tilde s\|$ and $\rho_1^2 = \|\nu^\top I\| / \|\nu\|$. Works on every cell,
     in time and memory of the order of a step of the cell: O(P). Unbiased at frozen parameters, noisy.
 
-    Tallec & Ollivier (2017), "Unbiased online recurrent optimization" (arXiv 1702.05043), algorithm 1.
-    Raises `ValueError` if no key is given.
+    [Tallec & Ollivier (2017)][tallec2017], "Unbiased online recurrent optimization" (arXiv 1702.05043), algorithm 1.
+
+    **Raises:** `ValueError` if no key is given.
+
+    **Example:**
+
+    ```python
+    learner = rtrl.Learner(loss, rtrl.UORO(), optax.adam(1e-3))
+    state = learner.init(model, key=key)
+    ```
     """
 
     def init(self, cell: AbstractCell, state: State, *, key: PRNGKeyArray | None = None) -> RankOne:

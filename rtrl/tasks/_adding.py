@@ -19,9 +19,11 @@ def adding_problem(key: PRNGKeyArray, steps: int, length: int) -> Sequences:
     m = 0. Returns xs (time, 2), ys (time, 1), `reset`, true where a trial begins, and `weight`, 1 at its last step.
 
     In squared error the floor is 0; the best constant, 1, pays 1/6, and who knows one of the two numbers 1/12.
-    Hochreiter & Schmidhuber (1997), "Long short-term memory", section 5.4, with numbers from U(-1, 1) and trials of
-    varying length; the sum of numbers from U(0, 1) is that of Arjovsky, Shah & Bengio (2016), arXiv 1511.06464.
-    Raises `ValueError` if a trial has fewer than 6 steps or more than the stream.
+    [Hochreiter & Schmidhuber (1997)][hochreiter1997], "Long short-term memory", section 5.4, with numbers from U(-1, 1)
+    and trials of varying length; the sum of numbers from U(0, 1) is that of [Arjovsky, Shah & Bengio
+    (2016)][arjovsky2016], arXiv 1511.06464.
+
+    **Raises:** `ValueError` if a trial has fewer than 6 steps or more than the stream.
     """
     check_sizes(steps=steps, length=length)
     if length < 6:

@@ -20,9 +20,10 @@ def anbn(key: PRNGKeyArray, steps: int, longest: int) -> Sequences:
     a's without weight, from which those of a stream that follows cannot be told. Returns xs (time, 2), one-hot,
     ys (time,), 0 for a and 1 for b, `reset`, true where a word begins, and `weight`.
 
-    With counting the loss is 0; `anbn_chance` is that without. Gers & Schmidhuber (2001), "LSTM recurrent networks
-    learn simple context-free and context-sensitive languages". Raises `ValueError` if `longest` is below 1 or the
-    longest word longer than the stream.
+    With counting the loss is 0; `anbn_chance` is that without. [Gers & Schmidhuber (2001)][gers2001], "LSTM recurrent
+    networks learn simple context-free and context-sensitive languages".
+
+    **Raises:** `ValueError` if `longest` is below 1 or the longest word longer than the stream.
     """
     check_sizes(steps=steps, longest=longest)
     check_fits("longest", 2 * longest, steps)

@@ -16,10 +16,12 @@ def copy_stream(
     $$x_t = (b_t, 1 - b_t, 0) \text{ while a word is shown}, \quad x_t = (0, 0, 1) \text{ while it is wanted},
       \qquad y_t = (b_{t-L}, 1 - b_{t-L})$$
 
-    and y = (0, 0), which costs nothing in a cross-entropy, while a word is shown. One word follows another
-    without a pause; half of the steps ask for a bit, which costs ln 2 nats if it is not known. `length` L may be
-    traced, so that networks mapped by `vmap` can have words of their own length. Words that grow as a network
-    learns make the copy task of Menick et al. (2021), arXiv 2006.07232. Raises `ValueError` if `length` is below 1.
+    and y = (0, 0), which costs nothing in a cross-entropy, while a word is shown. One word follows another without a
+    pause; half of the steps ask for a bit, which costs ln 2 nats if it is not known. `length` L may be traced, so that
+    networks mapped by `vmap` can have words of their own length. Words that grow as a network learns make the copy task
+    of [Menick et al. (2021)][menick2020], arXiv 2006.07232.
+
+    **Raises:** `ValueError` if `length` is below 1.
     """
     if not isinstance(length, Tracer) and np.any(np.less(length, 1)):
         raise ValueError(f"length: expected an integer of at least 1, got {length}")

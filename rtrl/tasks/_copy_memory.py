@@ -21,8 +21,10 @@ def copy_memory(key: PRNGKeyArray, steps: int, delay: int, *, symbols: int = 8, 
     for L + D steps, and in its order.
 
     Perfect recall costs 0; one that knows nothing pays log S nats for a symbol and is right once in S times.
-    Hochreiter & Schmidhuber (1997); in this form Arjovsky, Shah & Bengio (2016), arXiv 1511.06464, section 5.1, who
-    count the blanks as well. Raises `ValueError` if `symbols` is below 2 or a trial longer than the stream.
+    [Hochreiter & Schmidhuber (1997)][hochreiter1997]; in this form [Arjovsky, Shah & Bengio (2016)][arjovsky2016],
+    arXiv 1511.06464, section 5.1, who count the blanks as well.
+
+    **Raises:** `ValueError` if `symbols` is below 2 or a trial longer than the stream.
     """
     check_sizes(steps=steps, delay=delay, symbols=symbols, length=length)
     if symbols < 2:

@@ -18,9 +18,11 @@ def delayed_sum(
     $$p_t = \tfrac12 + \tfrac12 x_{t-t_1} - \tfrac14 x_{t-t_2}$$
 
     Returns x as one-hot vectors (x, 1 - x) and the targets (p, 1 - p); before the stream x is 0. Score with a
-    cross-entropy in nats; `delayed_sum_floor` says what is the best. The "add task" of Marschall, Cho &
-    Savin (2020), "A unified framework of online learning algorithms for training recurrent neural networks",
-    JMLR 21. Raises `ValueError` unless both delays are at least 1.
+    cross-entropy in nats; `delayed_sum_floor` says what is the best. The "add task" of [Marschall, Cho & Savin
+    (2020)][marschall2020], "A unified framework of online learning algorithms for training recurrent neural networks",
+    JMLR 21.
+
+    **Raises:** `ValueError` unless both delays are at least 1.
     """
     if min(delays) < 1:
         raise ValueError(f"delays: expected two integers of at least 1, got {delays}")

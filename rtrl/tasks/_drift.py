@@ -17,10 +17,11 @@ def drifting_mimic(
     $$x_t \sim \mathcal N(0, I), \quad \theta_t = (1 - w_t)\,\theta_A + w_t\,\theta_B, \quad
       y_t = \mathrm{teacher}_{\theta_t}(x_1, \dots, x_t) + \sigma \varepsilon_t$$
 
-    `mixture` is w, between 0 and 1: a step for abrupt drift, a ramp for gradual, a square wave for recurring
-    drift. Who knows θ_t has the least mean squared error, σ² in every output, whatever the drift; what a student
-    has above it is its regret. Raises `ValueError` if a weight is outside [0, 1] or the teachers differ in
-    structure.
+    `mixture` is w, between 0 and 1: a step for abrupt drift, a ramp for gradual, a square wave for recurring drift. Who
+    knows θ_t has the least mean squared error, σ² in every output, whatever the drift; what a student has above it is
+    its regret.
+
+    **Raises:** `ValueError` if a weight is outside [0, 1] or the teachers differ in structure.
     """
     if not ((mixture >= 0) & (mixture <= 1)).all():
         raise ValueError(f"mixture: expected weights from 0 to 1, got from {mixture.min()} to {mixture.max()}")

@@ -45,8 +45,8 @@ class FitzHughNagumo(eqx.Module):
 
     $$\dot v = v - v^3/3 - w + I, \qquad \dot w = \epsilon\,(v + a - b w)$$
 
-    State (v, w), `args` the current, a scalar; all dimensionless. FitzHugh (1961), "Impulses and physiological states
-    in theoretical models of nerve membrane", Biophysical Journal 1(6).
+    State (v, w), `args` the current, a scalar; all dimensionless. [FitzHugh (1961)][fitzhugh1961], "Impulses and
+    physiological states in theoretical models of nerve membrane", Biophysical Journal 1(6).
     """
 
     a: Float[Array, ""] = parameter(0.7)
@@ -64,7 +64,7 @@ class LotkaVolterra(eqx.Module):
     $$\dot x = x\,(\alpha - y), \qquad \dot y = y\,(\delta x - \gamma)$$
 
     State (log x, log y); predators are counted in units in which one of them eats the share 1 of the prey per unit of
-    time. `args` is not used. Lotka (1925), Volterra (1926).
+    time. `args` is not used. [Lotka (1925)][lotka1925], [Volterra (1926)][volterra1926].
     """
 
     alpha: Float[Array, ""] = parameter(1.0)
@@ -92,12 +92,12 @@ class Pendulum(eqx.Module):
 
 
 class Lorenz(eqx.Module):
-    r"""The chaotic system of Lorenz (1963), "Deterministic nonperiodic flow", J. Atmospheric Sciences 20.
+    r"""The chaotic system of [Lorenz (1963)][lorenz1963], "Deterministic nonperiodic flow", J. Atmospheric Sciences 20.
 
     $$\dot x = \sigma (y - x), \qquad \dot y = x (\rho - z) - y, \qquad \dot z = x y - \beta z$$
 
-    State (x, y, z); at the default parameters its largest Lyapunov exponent is 0.906 (Sprott, 2003, "Chaos and
-    time-series analysis"). `args` is not used.
+    State (x, y, z); at the default parameters its largest Lyapunov exponent is 0.906 ([Sprott (2003)][sprott2003],
+    "Chaos and time-series analysis"). `args` is not used.
     """
 
     sigma: Float[Array, ""] = parameter(10.0)

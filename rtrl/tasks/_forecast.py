@@ -11,9 +11,10 @@ Stream: TypeAlias = tuple[Float[Array | np.ndarray, "time 1"], Float[Array | np.
 def one_step_ahead(series: Float[Array | np.ndarray, " points"], training: int) -> tuple[Stream, Stream]:
     r"""Inputs $s_t$ and targets $s_{t+1}$: the training stream, and the held-out stream that goes on after it.
 
-    `training` points make the first stream. Both are in units of its standard deviation around its mean, so
-    that nothing of the held-out part is used. The first held-out input is the last training point. Raises
-    `ValueError` unless both parts have at least two points and the training part varies.
+    `training` points make the first stream. Both are in units of its standard deviation around its mean, so that
+    nothing of the held-out part is used. The first held-out input is the last training point.
+
+    **Raises:** `ValueError` unless both parts have at least two points and the training part varies.
     """
     if not 2 <= training <= len(series) - 2:
         raise ValueError(f"training: expected from 2 to {len(series) - 2} of the {len(series)} points, got {training}")

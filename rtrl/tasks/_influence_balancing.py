@@ -23,7 +23,7 @@ class InfluenceBalancingCell(AbstractCell):
     State: (p + q,); one trained scalar `theta`; the input is ignored. The p units near the output push up,
     the q units behind them pull down and outweigh them, but only through a long chain.
 
-    Tallec & Ollivier (2017), "Unbiased online recurrent optimization", arXiv 1702.05043, section 4.
+    [Tallec & Ollivier (2017)][tallec2017], "Unbiased online recurrent optimization", arXiv 1702.05043, section 4.
     """
 
     theta: Float[Array, ""] = eqx.field(converter=lambda theta: jnp.asarray(theta, float))

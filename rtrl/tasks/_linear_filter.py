@@ -16,8 +16,10 @@ class LinearFilter:
       y_t = \sum_i c_i s^i_t + \sigma \eta_t, \qquad h_t = w h_{t-1} + u x_t$$
 
     The loss is $L = \tfrac12 E(h_t - y_t)^2$ in the stationary distribution. All are components of one linear system
-    $z_t = A z_{t-1} + b \varepsilon_t$ with z = (x, h, s), covariance Σ, error $d \cdot z$, and so
-    $E z_t z_{t-k}^\top = A^k \Sigma$. Raises `ValueError` unless φ and all p are inside (-1, 1).
+    $z_t = A z_{t-1} + b \varepsilon_t$ with z = (x, h, s), covariance Σ, error $d \cdot z$, and so $E z_t z_{t-k}^\top
+    = A^k \Sigma$.
+
+    **Raises:** `ValueError` unless φ and all p are inside (-1, 1).
     """
 
     def __init__(self, correlation: float, poles: tuple[float, ...], weights: tuple[float, ...], noise: float):

@@ -32,8 +32,9 @@ def observed(
 
     $$y_t = c(h_t) + \mathcal N(0, \mathrm{noise}^2)$$
 
-    at every `spacing`-th step, NaN at the others and before the first. `observe` is c, from (n,) to (m,). Raises
-    `ValueError` if `noise` is not positive or `spacing` below 1.
+    at every `spacing`-th step, NaN at the others and before the first. `observe` is c, from (n,) to (m,).
+
+    **Raises:** `ValueError` if `noise` is not positive or `spacing` below 1.
     """
     check_positive(noise=noise)
     check_sizes(spacing=spacing)

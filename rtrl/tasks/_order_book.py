@@ -16,11 +16,11 @@ class OrderBook(eqx.Module):
 
     $$\lambda,\ \lambda,\ \mu\,(1 - \kappa r),\ \mu\,(1 + \kappa r)$$
 
-    an order added to the bid or to the ask queue, one taken from the bid or from the ask queue; the hidden
-    pressure r = ±1 changes sign with probability `switching` before each event. A full queue takes no more. When a
-    queue is empty the price moves one tick to its side, and both are drawn anew, uniformly from 1 to `deepest`.
-    Rates by state of the book are the idea of Huang, Lehalle & Rosenbaum (2015), "Simulating and analyzing order
-    book data: the queue-reactive model"; the hidden pressure and the numbers are ours. This is no real market.
+    an order added to the bid or to the ask queue, one taken from the bid or from the ask queue; the hidden pressure r =
+    ±1 changes sign with probability `switching` before each event. A full queue takes no more. When a queue is empty
+    the price moves one tick to its side, and both are drawn anew, uniformly from 1 to `deepest`. Rates by state of the
+    book are the idea of [Huang, Lehalle & Rosenbaum (2015)][huang2015], "Simulating and analyzing order book data: the
+    queue-reactive model"; the hidden pressure and the numbers are ours. This is no real market.
     """
 
     added: float = 1.0

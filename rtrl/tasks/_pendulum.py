@@ -21,8 +21,9 @@ def pushed_pendulum(
     $$\ddot\varphi = -\sin\varphi - 0.2\,\dot\varphi + u_t, \qquad u_t \sim \mathcal N(0, \tfrac14)$$
 
     in units in which gravity over length is 1 s⁻²; at rest at first. Input u (time, 1), target sin φ (time, 1), a
-    single number that hides the velocity. Solved by Diffrax's Tsit5 with 20 steps an interval. Raises
-    `ValueError` unless `interval` is positive.
+    single number that hides the velocity. Solved by Diffrax's Tsit5 with 20 steps an interval.
+
+    **Raises:** `ValueError` unless `interval` is positive.
     """
     check_positive(interval=interval)
     pushes = 0.5 * jax.random.normal(key, (steps,))

@@ -16,7 +16,8 @@ def ring_walk(
       \mathrm{E}[x_{t+1} \mid x_t] = \lambda x_t, \quad \lambda = s + (1 - s) \cos \tfrac{2\pi}{m}$$
 
     It sets out from the point `start`, or from anywhere with the same probability, its stationary distribution.
-    Raises `ValueError` if `stay` is no probability or there are fewer than three points.
+
+    **Raises:** `ValueError` if `stay` is no probability or there are fewer than three points.
     """
     if not 0 <= stay <= 1 or points < 3:
         raise ValueError(f"stay, points: expected a probability and at least 3, got {stay} and {points}")

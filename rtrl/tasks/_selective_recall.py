@@ -23,8 +23,10 @@ def selective_recall(
     begins (it is the user's choice to tell a learner), and `weight`, 1 where a symbol is asked for and 0 elsewhere.
 
     Perfect recall costs 0; one that knows nothing of the marked symbol is right once in S times and pays log S nats,
-    and so does all that sees only the last D steps (with `random_delay`, D/2). Raises `ValueError` if `symbols` is
-    below 2, the shortest delay below `marked`, or a trial longer than the stream.
+    and so does all that sees only the last D steps (with `random_delay`, D/2).
+
+    **Raises:** `ValueError` if `symbols` is below 2, the shortest delay below `marked`, or a trial longer than the
+    stream.
     """
     check_sizes(steps=steps, delay=delay, symbols=symbols, marked=marked)
     if symbols < 2:

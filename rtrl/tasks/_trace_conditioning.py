@@ -28,9 +28,11 @@ def trace_conditioning(
     and `trace_conditioning_levels` the least error and that of the best constant. Returns xs (time, 2 +
     distractors), ys (time,), `reset`, true where a cue begins, and `weight`, 1 everywhere.
 
-    After Rafiee et al. (2022), "From eye-blinks to state construction: diagnostic benchmarks for online
-    representation learning", Adaptive Behavior 31(1). Raises `ValueError` unless 4 < shortest ≤ longest and
-    0 < shortest pause ≤ longest pause, or if a trial is longer than the stream.
+    After [Rafiee et al. (2023)][rafiee2023], "From eye-blinks to state construction: diagnostic benchmarks for online
+    representation learning", Adaptive Behavior 31(1).
+
+    **Raises:** `ValueError` unless 4 < shortest ≤ longest and 0 < shortest pause ≤ longest pause, or if a trial is
+    longer than the stream.
     """
     check_sizes(steps=steps)
     _check_ranges(interval, pause)

@@ -1,0 +1,1 @@
+"""The site's pages: docs/ as it is, and what notebooks, figures, ledger and bibliography give; `make site`."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
@@ -67,7 +68,7 @@ def follow(
     kept = None if checkpoints is None else Checkpoints(checkpoints, keep)
     state, steps = (state, 0) if kept is None else kept.restore(state)
     total = known_steps(stream) if total is None else total
-    bar = tqdm(total=total, initial=steps, unit="step", unit_scale=True, disable=not progress)
+    bar = tqdm(total=total, initial=steps, unit="step", unit_scale=True, disable=not progress or jax.process_index() > 0)
     return _chunks(learner, state, cut(stream, chunk, steps), bar, kept, checkpoint_every * chunk)
 
 

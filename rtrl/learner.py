@@ -44,7 +44,7 @@ from rtrl.gradient import (
 )
 from rtrl.memory import check_fits
 from rtrl.model import ModelOrShared, whole
-from rtrl.sharding import kept
+from rtrl.sharding import kept, readable
 
 
 class Learner(eqx.Module):
@@ -327,7 +327,7 @@ def _of_its_own(state: LearnerState, given: Any) -> LearnerState:
 def _call(fixed: tuple[Learner, tuple, int | None], state: LearnerState) -> tuple[LearnerState, StepOutput]:
     learner, given, lead = fixed
     after, outputs = learner._steps(state, given, lead)
-    return kept(after), outputs
+    return kept(after), readable(after, outputs)
 
 
 _run = eqx.filter_jit(_call)

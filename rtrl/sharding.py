@@ -10,7 +10,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from rtrl._layout import Layout, divided, influences, is_array, laid, parameters_alike
-from rtrl._learner_state import LearnerState
+from rtrl._learner_state import LearnerState, StepOutput
 from rtrl._sizes import named
 from rtrl.memory import check_fits_each, postponed
 
@@ -77,6 +77,15 @@ def shard(
 def kept(state: LearnerState) -> LearnerState:
     """The state where it was laid: the compiler would move what is small to where it is made."""
     return state if state.layout is None else laid(state, state.layout, jax.lax.with_sharding_constraint)
+
+
+def readable(state: LearnerState, output: StepOutput) -> StepOutput:
+    """Losses on every device, so that each process can read them; predictions stay with their streams."""
+    if (layout := state.layout) is None:
+        return output
+    everywhere = NamedSharding(layout.mesh, PartitionSpec())
+    scores = jax.lax.with_sharding_constraint((output.loss, output.finite), everywhere)
+    return eqx.tree_at(lambda o: (o.loss, o.finite), output, scores)
 
 
 def _described(a: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

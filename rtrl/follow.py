@@ -69,7 +69,8 @@ def follow(
     state, steps = (state, 0) if kept is None else kept.restore(state)
     total = known_steps(stream) if total is None else total
     bar = tqdm(total=total, initial=steps, unit="step", unit_scale=True, disable=not progress or jax.process_index() > 0)
-    return _chunks(learner, state, cut(stream, chunk, steps), bar, kept, checkpoint_every * chunk)
+    chunks = _chunks(learner, state, cut(stream, chunk, steps), bar, kept, checkpoint_every * chunk)
+    return chunks if jax.process_count() == 1 else _together(chunks)
 
 
 def _chunks(
@@ -91,6 +92,18 @@ def _chunks(
             kept.save(state, read)
         if read == begin:
             yield state, StepOutput(jnp.zeros(0), None, jnp.zeros(0, bool))
+
+
+def _together(chunks: Iterator[tuple[PyTree, StepOutput]]) -> Iterator[tuple[PyTree, StepOutput]]:
+    """The chunks of one of several processes, which cannot go on without the others."""
+    try:
+        yield from chunks
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise RuntimeError(
+            f"processes: expected all {jax.process_count()} to go on, got an error of one ({reason}); "
+            f"start all of them again, with the same checkpoints"
+        ) from None
 
 
 def _run(learner: Runs, state: PyTree, piece: dict[str, PyTree], read: int) -> tuple[PyTree, StepOutput]:

@@ -67,7 +67,9 @@ def laid_gradient(state: LearnerState, gradient: Params) -> Params:
         return gradient
     candidates = _columns if layout.parameters else _none
     return jax.tree.map(
-        lambda g: jax.lax.with_sharding_constraint(g, NamedSharding(layout.mesh, _spec(g.shape, (), candidates, layout))),
+        lambda g: jax.lax.with_sharding_constraint(
+            g, NamedSharding(layout.mesh, _spec(g.shape, (), candidates, layout))
+        ),
         gradient,
     )
 
@@ -87,12 +89,16 @@ def influences(state: LearnerState) -> list[tuple[tuple[int, ...], Candidates]]:
 def divided(arrays: list[tuple[tuple[int, ...], Candidates]], devices: int) -> tuple[int, int]:
     """How many numbers so many devices would divide, and how many they would not."""
     sizes = [(math.prod(shape), _axis(shape, candidates, devices) is not None) for shape, candidates in arrays]
-    return sum(size for size, is_divided in sizes if is_divided), sum(size for size, is_divided in sizes if not is_divided)
+    return sum(size for size, is_divided in sizes if is_divided), sum(
+        size for size, is_divided in sizes if not is_divided
+    )
 
 
 def parameters_alike(state: LearnerState, devices: int) -> bool:
     """Whether the influence that is divided is of the size of the parameters."""
-    leaves = (leaf for leaf in jax.tree.leaves(state.model) if is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact))
+    leaves = (
+        leaf for leaf in jax.tree.leaves(state.model) if is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    )
     parameters = sum(math.prod(leaf.shape[state.steps.ndim :]) for leaf in leaves)
     return 0 < divided(influences(state), devices)[0] <= ALIKE * parameters
 
@@ -119,7 +125,9 @@ def _over_memory(function: Callable[[Any, Candidates], Any], memory: Memory) -> 
     small = Shared, Linearisation, Window, KroneckerSum
 
     def of_part(node: Any) -> Any:
-        return function(node, _owners if isinstance(node, SparseInfluence) else _none if isinstance(node, small) else _columns)
+        return function(
+            node, _owners if isinstance(node, SparseInfluence) else _none if isinstance(node, small) else _columns
+        )
 
     return jax.tree.map(of_part, memory, is_leaf=lambda node: isinstance(node, (*small, SparseInfluence)))
 

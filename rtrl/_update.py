@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
+from rtrl._layout import laid_gradient
 from rtrl._learner_state import LearnerState
 from rtrl._trained import trained
 from rtrl._types import Params
-from rtrl._layout import laid_gradient
 
 
 class ForUpdate(eqx.Module):

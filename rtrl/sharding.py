@@ -1,6 +1,5 @@
 """Where a learner's state lies on several devices: the influence in parts, small things everywhere."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any

@@ -88,7 +88,8 @@ def case(cell, estimator, every, batch, mesh):
     return {
         "error": far((expected.model, expected.stream, alone.loss), (after.model, after.stream, outputs.loss)),
         "moved": moved(state, after),
-        "divided": sum(a.size for a in jax.tree.leaves(after.stream.memory) if not a.is_fully_replicated) / sum(carried),
+        "divided": sum(a.size for a in jax.tree.leaves(after.stream.memory) if not a.is_fully_replicated)
+        / sum(carried),
         "largest": largest_message(compiled.compiled.as_text()),
         "J": max(carried),
         "P": sum(a.size for a in jax.tree.leaves(state.model) if eqx.is_array(a)),
@@ -159,15 +160,5 @@ def followed(folder):
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_disable_most_optimizations", True)
-    import time
-    found = {}
-    for name, settings in CASES.items():
-        b = time.process_time()
-        found[name] = case(*settings)
-        print(name, found[name], time.process_time() - b, file=sys.stderr, flush=True)
-    b = time.process_time()
-    print(sweep(), time.process_time() - b, file=sys.stderr, flush=True)
-    b = time.process_time()
-    print(followed(sys.argv[1]), time.process_time() - b, file=sys.stderr, flush=True)
-    sys.exit()
+    found = {name: case(*settings) for name, settings in CASES.items()}
     print(json.dumps({"cases": found, "sweep": sweep(), "follow": followed(sys.argv[1])}))

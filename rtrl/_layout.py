@@ -1,6 +1,5 @@
 """Which axis of which array of a learner's state is divided among devices."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from rtrl._learner_state import LearnerState
 from rtrl._types import Memory, Params
@@ -53,12 +52,15 @@ def laid(state: LearnerState, layout: Layout, put: Callable[[Any, NamedSharding]
     def of_memory(node: Any, candidates: Candidates) -> Any:
         return over(node, networks if _is_shared(node) else streams, candidates)
 
-    rest = over(dataclasses.replace(state, model=None, optimizer=None, stream=None, window=None), networks)
-    model, optimizer = over((state.model, state.optimizer), networks, _columns if layout.parameters else _none)
-    memory = _over_memory(of_memory, state.stream.memory)
-    stream = dataclasses.replace(state.stream, cell=of_streams(state.stream.cell), memory=memory)
-    window = of_streams(state.window)
-    return dataclasses.replace(rest, model=model, optimizer=optimizer, stream=stream, window=window, layout=layout)
+    trained = _columns if layout.parameters else _none
+    parts = [  # in the order of the fields
+        over((state.model, state.optimizer), networks, trained),
+        of_streams(state.stream.cell),
+        _over_memory(of_memory, state.stream.memory),
+        of_streams(state.window),
+        over((state.restart, state.seed, state.steps, state.fingerprint), networks),
+    ]
+    return jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(parts))
 
 
 def laid_gradient(state: LearnerState, gradient: Params) -> Params:
@@ -66,12 +68,12 @@ def laid_gradient(state: LearnerState, gradient: Params) -> Params:
     if (layout := state.layout) is None:
         return gradient
     candidates = _columns if layout.parameters else _none
-    return jax.tree.map(
-        lambda g: jax.lax.with_sharding_constraint(
-            g, NamedSharding(layout.mesh, _spec(g.shape, (), candidates, layout))
-        ),
-        gradient,
-    )
+
+    def place(g: Array) -> Array:
+        sharding = NamedSharding(layout.mesh, _spec(g.shape, (), candidates, layout))
+        return jax.lax.with_sharding_constraint(g, sharding)
+
+    return jax.tree.map(place, gradient)
 
 
 def influences(state: LearnerState) -> list[tuple[tuple[int, ...], Candidates]]:
@@ -88,17 +90,14 @@ def influences(state: LearnerState) -> list[tuple[tuple[int, ...], Candidates]]:
 
 def divided(arrays: list[tuple[tuple[int, ...], Candidates]], devices: int) -> tuple[int, int]:
     """How many numbers so many devices would divide, and how many they would not."""
-    sizes = [(math.prod(shape), _axis(shape, candidates, devices) is not None) for shape, candidates in arrays]
-    return sum(size for size, is_divided in sizes if is_divided), sum(
-        size for size, is_divided in sizes if not is_divided
-    )
+    parts = sum(math.prod(shape) for shape, candidates in arrays if _axis(shape, candidates, devices) is not None)
+    return parts, sum(math.prod(shape) for shape, _ in arrays) - parts
 
 
 def parameters_alike(state: LearnerState, devices: int) -> bool:
     """Whether the influence that is divided is of the size of the parameters."""
-    leaves = (
-        leaf for leaf in jax.tree.leaves(state.model) if is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
-    )
+    leaves = filter(is_array, jax.tree.leaves(state.model))
+    leaves = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     parameters = sum(math.prod(leaf.shape[state.steps.ndim :]) for leaf in leaves)
     return 0 < divided(influences(state), devices)[0] <= ALIKE * parameters
 
@@ -125,9 +124,9 @@ def _over_memory(function: Callable[[Any, Candidates], Any], memory: Memory) -> 
     small = Shared, Linearisation, Window, KroneckerSum
 
     def of_part(node: Any) -> Any:
-        return function(
-            node, _owners if isinstance(node, SparseInfluence) else _none if isinstance(node, small) else _columns
-        )
+        if isinstance(node, SparseInfluence):
+            return function(node, _owners)
+        return function(node, _none if isinstance(node, small) else _columns)
 
     return jax.tree.map(of_part, memory, is_leaf=lambda node: isinstance(node, (*small, SparseInfluence)))
 

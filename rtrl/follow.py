@@ -68,9 +68,8 @@ def follow(
     kept = None if checkpoints is None else Checkpoints(checkpoints, keep)
     state, steps = (state, 0) if kept is None else kept.restore(state)
     total = known_steps(stream) if total is None else total
-    bar = tqdm(
-        total=total, initial=steps, unit="step", unit_scale=True, disable=not progress or jax.process_index() > 0
-    )
+    shown = progress and jax.process_index() == 0
+    bar = tqdm(total=total, initial=steps, unit="step", unit_scale=True, disable=not shown)
     chunks = _chunks(learner, state, cut(stream, chunk, steps), bar, kept, checkpoint_every * chunk)
     return chunks if jax.process_count() == 1 else _together(chunks)
 

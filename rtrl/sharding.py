@@ -1,7 +1,7 @@
 """Where a learner's state lies on several devices: the influence in parts, small things everywhere."""
 
+import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -14,9 +14,7 @@ from rtrl._sizes import named
 from rtrl.memory import check_fits_each, postponed
 
 
-def shard(
-    state: LearnerState | Callable[[], LearnerState], mesh: Mesh, *, columns: str = "columns", streams: str = "streams"
-) -> LearnerState:
+def shard(state: Any, mesh: Any, *, columns: str = "columns", streams: str = "streams") -> LearnerState:
     r"""Lays a learner's state over the devices of a mesh; `step`, `run` and `follow` keep it there.
 
     $$J = [\,J^{(1)} \; J^{(2)} \cdots J^{(d)}\,], \qquad J_t^{(i)} = D_t J_{t-1}^{(i)} + I_t^{(i)}$$
@@ -25,23 +23,25 @@ def shard(
         state = rtrl.shard(lambda: learner.init(model, key=key, batch_size=16), mesh)
 
     Columns of the influence matrix never meet, so the mesh axis named by `columns` divides them among its devices. The
-    axis named by `streams` divides the streams of a batch, or the networks that a `vmap` of `init` made (seeds, learning
-    rates). A mesh may have one of them or both. The numbers stay the same, to rounding. For n units, P parameters, d
-    devices along `columns` and blocks of S steps, a step of one stream sends, in numbers:
+    axis named by `streams` divides the streams of a batch, or the networks that a `vmap` of `init` made (seeds,
+    learning rates). A mesh may have one of them or both. The numbers stay the same, to rounding. For n units, P
+    parameters and blocks of S steps, a step of one stream sends so many numbers along `columns`:
 
-    | estimator and form | divided over `columns` | whole on every device | sent |
+    | estimator, form | divided | whole on every device | sent in a step |
     |---|---|---|---|
-    | RTRL textbook, arbitrary | J, n P | parameters, optimizer, state | the gradient, P |
-    | RTRL block | J, n P | the same, and the block's S steps and weights, S n² | the gradient, P |
-    | RTRL layered | J and each layer's share in those above | parameters, optimizer, states | the gradient, P |
-    | SnAp(k) above 1, sparse | J, by the unit that owns the parameters | parameters, optimizer, state | the gradient, P |
-    | RTRL diagonal, SnAp(1), e-prop, RFLO, LayerLocalRTRL of such | J, O(P), parameters, optimizer | state | O(n) |
-    | UORO | the parameters' factor, P, parameters, optimizer | state and its factor | O(n) |
-    | SketchedRTRL(r) | the r rows, r P | the basis, r n, the parameters unless r is small | O(r n + P) |
+    | RTRL textbook, arbitrary | J, n P | all else | the gradient, P |
+    | RTRL block | J, n P | all else, S n² for the block | P, and where it folds, once in S steps, 3 S n² a gate |
+    | RTRL layered | J, and what is below in those above | all else | P, and the folds of its layers |
+    | SnAp above 1, sparse | J, by the unit that owns the parameters | all else | the weights, O(P) |
+    | RTRL diagonal, SnAp(1), e-prop, RFLO | J, O(P), parameters, optimizer | state | O(n) |
+    | UORO | the parameters' factor, parameters, optimizer | state, its factor | O(n) |
+    | LayerLocalRTRL | as its layers | as its layers | as its layers |
+    | SketchedRTRL(r) | the rows, r P | the rest | O(r n + P) |
     | KF-RTRL, OK, TBPTT, ChunkedBPTT | nothing | all | nothing |
 
-    Streams send their gradients, P numbers an update; networks send nothing. Of each array the last axis that the
-    devices divide is divided; one that cannot be stays whole if it is no larger than a device's share of the rest.
+    Streams send their gradients, P numbers an update; networks send nothing. Of each array the last axis but the first
+    that the devices divide is divided; parameters are where J is at most eight times as large. What cannot be divided
+    stays whole if it is no larger than a device's share of the rest. On several processes losses can be read on each.
 
     **Arguments:** `state`: what `learner.init` gave, or a function without arguments that makes it, so that no device
     ever holds all of it; `mesh`: a `jax.sharding.Mesh`, its axes named by `columns` and `streams`.
@@ -56,21 +56,24 @@ def shard(
         there = f"of devices, of which there are {jax.device_count()}"
         raise TypeError(f"mesh: expected jax.make_mesh((2,), ({columns!r},)) {there}, got {named(mesh)}")
     if isinstance(state, LearnerState):
-        return laid(state, _layout(state, mesh, columns, streams), jax.device_put)
+        layout = _layout(state, mesh, columns, streams)
+        return dataclasses.replace(laid(state, layout, jax.device_put), layout=layout)
     if not callable(state):
         raise TypeError(f"state: expected what learner.init gives, or a function that makes it, got {named(state)}")
     with postponed() as in_place:
         like = eqx.filter_eval_shape(state)
         if not isinstance(like, LearnerState):
             raise TypeError(f"state: expected a function that makes what learner.init gives, got {named(like)} from it")
-        wanted = laid(like, _layout(like, mesh, columns, streams), _described)
+        layout = _layout(like, mesh, columns, streams)
+        wanted = laid(like, layout, _described)
         check_fits_each(wanted.stream.memory, in_place=all(in_place))
         described, rest = eqx.partition(wanted, is_array)
         made = jax.jit(
             lambda: jax.tree.leaves(eqx.filter(state(), eqx.is_array)),
             out_shardings=[a.sharding for a in jax.tree.leaves(described)],
         )()
-    return eqx.combine(jax.tree.unflatten(jax.tree.structure(described), made), rest)
+    made = eqx.combine(jax.tree.unflatten(jax.tree.structure(described), made), rest)
+    return dataclasses.replace(made, layout=layout)
 
 
 def kept(state: LearnerState) -> LearnerState:

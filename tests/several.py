@@ -44,7 +44,7 @@ def main(address, processes, process, folder, result, stop=0):
         jax.distributed.initialize(
             address, int(processes), int(process), heartbeat_timeout_seconds=10, shutdown_timeout_seconds=10
         )
-    for done, (state, _) in enumerate(followed(folder), 1):
+    for done, (state, _) in enumerate(followed(folder), 1):  # noqa: B007
         print("chunk", done, flush=True)
         if done == int(stop):
             time.sleep(600)

@@ -84,14 +84,14 @@ def case(cell, estimator, every, batch, mesh):
     compiled = _run.lower(fixed, state).compile()
     (after, outputs), (expected, alone) = compiled(fixed, state), learner.run(eqx.filter_jit(start)(), xs, ys)
     assert after.layout == state.layout
-    carried = [a.size for a in jax.tree.leaves(state.stream.memory)]
+    carried = jax.tree.leaves(after.stream.memory)
+    divided = sum(a.size for a in carried if not a.is_fully_replicated)
     return {
         "error": far((expected.model, expected.stream, alone.loss), (after.model, after.stream, outputs.loss)),
         "moved": moved(state, after),
-        "divided": sum(a.size for a in jax.tree.leaves(after.stream.memory) if not a.is_fully_replicated)
-        / sum(carried),
+        "divided": divided / sum(a.size for a in carried),
         "largest": largest_message(compiled.compiled.as_text()),
-        "J": max(carried),
+        "J": max(a.size for a in carried),
         "P": sum(a.size for a in jax.tree.leaves(state.model) if eqx.is_array(a)),
     }
 

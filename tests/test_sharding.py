@@ -92,13 +92,9 @@ def together(processes, folder, stops=None):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    stop = lambda process: [(stops or {})[process]] if process in (stops or {}) else []  # noqa: E731
-    return [
-        started(
-            "several.py", address, processes, p, folder / "run", folder / "end.npz", *stop(p), devices=4 // processes
-        )
-        for p in range(processes)
-    ]
+    common, stops = (folder / "run", folder / "end.npz"), stops or {}
+    arguments = [(address, processes, p, *common, *([stops[p]] if p in stops else [])) for p in range(processes)]
+    return [started("several.py", *each, devices=4 // processes) for each in arguments]
 
 
 def test_a_lost_process_ends_the_others_and_four_go_on_where_two_stopped(undisturbed, tmp_path):
@@ -167,9 +163,7 @@ def test_a_mesh_without_the_axis():
 
 def test_sizes_that_an_axis_does_not_divide(monkeypatch):
     mesh = mesh_of(4, "columns", monkeypatch)
-    with pytest.raises(
-        ValueError, match=r"^columns: .* the 4 devices .* \(6, 1, 6, 6\); 1, 2, 3 devices do, or 4 or 8"
-    ):
+    with pytest.raises(ValueError, match=r"^columns: .* \(6, 1, 6, 6\); 1, 2, 3 devices do, or 4 or 8"):
         rtrl.shard(begun(), mesh)
     mesh = mesh_of(4, "streams", monkeypatch)
     with pytest.raises(ValueError, match=r"^streams: expected a number of streams .* 4 devices .* got 6; 4 or 8 would"):

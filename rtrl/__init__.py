@@ -44,3 +44,4 @@ from rtrl.learner import Learner as Learner
 from rtrl.memory import influence_bytes as influence_bytes
 from rtrl.model import Model as Model
 from rtrl.sequences import from_sequences as from_sequences
+from rtrl.sharding import shard as shard

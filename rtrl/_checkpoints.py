@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array, PyTree
 
 FORMAT = 1
@@ -36,10 +37,20 @@ class Checkpoints:
             raise ValueError(f"checkpoints: expected a folder, got the file {self.folder}")
 
     def save(self, state: PyTree, steps: int) -> None:
-        """Writes beside the final place and renames, so that a process may be killed here at any moment."""
+        """Writes beside the final place and renames, so that a process may be killed here at any moment.
+
+        Of several processes each writes its part of what is divided among devices, the first one the rest.
+        """
         leaves, unfinished = _leaves(state), self._unfinished(steps)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.orbax.save(unfinished / "state", [_numbers(leaf) for leaf in leaves.values() if leaf.size])
+        written = [leaf if _is_divided(leaf) else _numbers(leaf) for leaf in leaves.values() if leaf.size]
+        self.orbax.save(unfinished / "state", written)
+        if jax.process_index() == 0:
+            self._finish(leaves, steps)
+        _together("saved")
+
+    def _finish(self, leaves: dict[str, Array], steps: int) -> None:
+        unfinished = self._unfinished(steps)
         about = {"format": FORMAT, "rtrl": _version(), "steps": steps}
         about["leaves"] = [_described(path, leaf) for path, leaf in leaves.items()]
         about["files"] = {name: _digest(unfinished / name) for name in _files(unfinished)}
@@ -56,14 +67,18 @@ class Checkpoints:
         naming what differs and the newest one before it that is good.
         """
         newest, *older = self._steps() or [0]
+        newest = _of_first(newest)
         try:
             state = self._read(newest, like) if newest else like
         except ValueError as refused:
             good = next((self._path(steps) for steps in older if self._is_good(steps, like)), None)
             advice = f"the last good one is {good}: move newer ones away to go on from it"
             raise ValueError(f"{refused}; {advice if good else 'no other is good'}") from refused.__cause__
-        for unfinished in self.folder.glob(".steps_*.unfinished"):  # by a process that was killed
-            shutil.rmtree(unfinished)
+        _together("restored")
+        if jax.process_index() == 0:
+            for unfinished in self.folder.glob(".steps_*.unfinished"):  # by a process that was killed
+                shutil.rmtree(unfinished)
+        _together("cleared")
         return state, newest
 
     def _path(self, steps: int) -> Path:
@@ -90,7 +105,7 @@ class Checkpoints:
         self._check_leaves(steps, described, wanted)
         self._check_files(steps, about["files"])
         written = [path for path, leaf in described.items() if 0 not in leaf["shape"]]
-        numbers = dict(zip(written, self._arrays(steps), strict=True))
+        numbers = dict(zip(written, self._arrays(steps, [wanted[path] for path in written]), strict=True))
         for path, leaf in wanted.items():
             if path.endswith("fingerprint") and not np.array_equal(numbers[path], _numbers(leaf)):
                 raise self._refusal(steps, f"{path} {_numbers(leaf)}", f"{numbers[path]}, of another learner,")
@@ -137,9 +152,9 @@ class Checkpoints:
             if not path.is_file() or _digest(path) != digest:
                 raise self._refusal(steps, f"{name} as it was written", got)
 
-    def _arrays(self, steps: int) -> list[np.ndarray]:
+    def _arrays(self, steps: int, like: list[Array]) -> list[np.ndarray | Array]:
         try:
-            return self.orbax.restore(self._path(steps) / "state")
+            return self.orbax.restore(self._path(steps) / "state", restore_args=[_wanted(leaf) for leaf in like])
         except Exception as error:  # Orbax and TensorStore raise whatever comes
             got = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
             raise self._refusal(steps, "arrays that Orbax can read", got) from error
@@ -198,8 +213,33 @@ def _numbers(leaf: Array) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
-def _placed(numbers: np.ndarray, like: Array, weak: bool) -> Array:
+def _is_divided(leaf: Array) -> bool:
+    """Whether devices hold different parts of it."""
+    return not leaf.is_fully_replicated
+
+
+def _wanted(like: Array) -> Any:
+    """How Orbax is to read an array: each device its part, or the numbers."""
+    if _is_divided(like):
+        return _orbax().ArrayRestoreArgs(sharding=like.sharding, global_shape=like.shape, dtype=like.dtype)
+    return _orbax().RestoreArgs(restore_type=np.ndarray)
+
+
+def _together(what: str) -> None:
+    """Waits for the other processes, where there are any."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def _of_first(number: int) -> int:
+    """What the first process sees: a shared folder may look older elsewhere."""
+    return number if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int64(number)))
+
+
+def _placed(numbers: np.ndarray | Array, like: Array, weak: bool) -> Array:
     """An array as the uninterrupted run has it: on the same devices, and as weakly typed as it was."""
+    if _is_divided(like):
+        return jnp.asarray(numbers)
     if _is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(numbers), impl=jax.random.key_impl(like))
     if weak and like.weak_type:

@@ -62,7 +62,7 @@ class LearnerState(eqx.Module):
     """All that online learning carries: the model, the optimizer's state and where each stream stands.
 
     `restart` marks the streams that begin anew with the next step; `seed` and `steps` are for readouts that are
-    random; `fingerprint` tells the settings that the state belongs to.
+    random; `fingerprint` tells the settings that the state belongs to, `layout` where `rtrl.shard` put it.
     """
 
     model: Any
@@ -74,6 +74,7 @@ class LearnerState(eqx.Module):
     steps: Int[Array, "*networks"]
     fingerprint: UInt32[Array, "*networks 2"]
     batch_size: int | None = eqx.field(static=True)
+    layout: Any = eqx.field(static=True, default=None)
 
 
 class StepOutput(eqx.Module):

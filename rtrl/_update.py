@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
+from rtrl._layout import laid_gradient
 from rtrl._learner_state import LearnerState
 from rtrl._trained import trained
 from rtrl._types import Params
@@ -36,6 +37,7 @@ def updated(
         streams = jax.tree.map(lambda a: a.sum(axis=0), streams)
     number = jnp.maximum(streams.weighted, 1)
     gradient = jax.tree.map(lambda g: g / number.astype(g.dtype), streams.gradient)
+    gradient = laid_gradient(state, gradient)
     whole = all_finite(gradient) if restart is None else finite.all()
     model, optimizer_state = _descent(optimizer, state.model, state.optimizer, gradient, streams.loss / number)
     if not always or restart is not None:

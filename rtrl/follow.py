@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
@@ -67,8 +68,10 @@ def follow(
     kept = None if checkpoints is None else Checkpoints(checkpoints, keep)
     state, steps = (state, 0) if kept is None else kept.restore(state)
     total = known_steps(stream) if total is None else total
-    bar = tqdm(total=total, initial=steps, unit="step", unit_scale=True, disable=not progress)
-    return _chunks(learner, state, cut(stream, chunk, steps), bar, kept, checkpoint_every * chunk)
+    shown = progress and jax.process_index() == 0
+    bar = tqdm(total=total, initial=steps, unit="step", unit_scale=True, disable=not shown)
+    chunks = _chunks(learner, state, cut(stream, chunk, steps), bar, kept, checkpoint_every * chunk)
+    return chunks if jax.process_count() == 1 else _together(chunks)
 
 
 def _chunks(
@@ -90,6 +93,18 @@ def _chunks(
             kept.save(state, read)
         if read == begin:
             yield state, StepOutput(jnp.zeros(0), None, jnp.zeros(0, bool))
+
+
+def _together(chunks: Iterator[tuple[PyTree, StepOutput]]) -> Iterator[tuple[PyTree, StepOutput]]:
+    """The chunks of one of several processes, which cannot go on without the others."""
+    try:
+        yield from chunks
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise RuntimeError(
+            f"processes: expected all {jax.process_count()} to go on, got an error of one ({reason}); "
+            f"start all of them again, with the same checkpoints"
+        ) from None
 
 
 def _run(learner: Runs, state: PyTree, piece: dict[str, PyTree], read: int) -> tuple[PyTree, StepOutput]:

@@ -44,6 +44,7 @@ from rtrl.gradient import (
 )
 from rtrl.memory import check_fits
 from rtrl.model import ModelOrShared, whole
+from rtrl.sharding import kept, readable
 
 
 class Learner(eqx.Module):
@@ -225,16 +226,18 @@ class Learner(eqx.Module):
             weighted = jnp.asarray(self.update_every if weight is None else (weight != 0).sum(), float)
             return stream, ForUpdate(now.gradient, now.loss.sum(), weighted, finite), (now.loss, self._shown(y, now))
 
+        state = kept(state)
         given = self._prepared(state, given)
         streams, for_update, (losses, shown) = over_streams(of_stream, state.stream, given, state.batch_size)
         after, finite = updated(self.optimizer, state, for_update, always=given[3] is None)
         losses = over_batch(losses, given[3], state.batch_size)
         window = None if state.window is None else dataclasses.replace(state.window, begin=streams.cell)
         after = dataclasses.replace(after, stream=streams, window=window, steps=state.steps + self.update_every)
-        return after, StepOutput(losses, shown[0], jnp.isfinite(losses).at[-1].min(finite), shown[1])
+        return kept(after), StepOutput(losses, shown[0], jnp.isfinite(losses).at[-1].min(finite), shown[1])
 
     def _single(self, state: LearnerState, given: tuple) -> tuple[LearnerState, StepOutput]:
         """One step of an open window; the step that fills it ends with an update."""
+        state = kept(state)
         model = whole(state.model)
 
         def of_stream(owned: tuple[StreamState, OpenWindow], given: tuple) -> tuple:
@@ -263,7 +266,7 @@ class Learner(eqx.Module):
         state, closed = branch(full, self._closed, lambda state: (state, jnp.ones((), bool)), state)
         finite = finite if state.batch_size is None else finite.all(axis=1)
         losses = over_batch(losses, given[3], state.batch_size)
-        return state, StepOutput(losses, shown[0], finite & closed, shown[1])
+        return kept(state), StepOutput(losses, shown[0], finite & closed, shown[1])
 
     def _closed(self, state: LearnerState) -> tuple[LearnerState, Bool[Array, ""]]:
         """The update at the end of a window, from what its steps left, and whether its gradient was finite."""
@@ -327,7 +330,8 @@ def _of_its_own(state: LearnerState, given: Any) -> LearnerState:
 
 def _call(fixed: tuple[Learner, tuple, int | None], state: LearnerState) -> tuple[LearnerState, StepOutput]:
     learner, given, lead = fixed
-    return learner._steps(state, given, lead)
+    after, outputs = learner._steps(state, given, lead)
+    return kept(after), readable(after, outputs)
 
 
 _run = eqx.filter_jit(_call)

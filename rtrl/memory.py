@@ -1,6 +1,10 @@
 """How much memory an estimator asks for, before any of it is allocated."""
 
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +14,8 @@ import jax.numpy as jnp
 from rtrl._types import Memory
 from rtrl.estimators import RTRL, TBPTT, UORO, AbstractEstimator, EProp, Shared, SnAp
 from rtrl.model import whole
+
+_POSTPONED: ContextVar[list[bool] | None] = ContextVar("postponed", default=None)
 
 
 def influence_bytes(estimator: AbstractEstimator, model: Any) -> int:
@@ -47,6 +53,9 @@ def check_fits(estimator: AbstractEstimator, model: Any, streams: int = 1, *, in
 
     A step makes the next influence beside the one that it was given, unless it works in place.
     """
+    if (postponed := _POSTPONED.get()) is not None:
+        postponed.append(in_place)
+        return
     needed, device = _needed(estimator, model, streams), _device_bytes()
     there = device if device is None or in_place else device // 2
     if there is None or needed <= there:
@@ -62,6 +71,34 @@ def check_fits(estimator: AbstractEstimator, model: Any, streams: int = 1, *, in
     )
 
 
+@contextmanager
+def postponed() -> Iterator[list[bool]]:
+    """Lets `check_fits` pass, and collects for every such call whether it works in place."""
+    calls: list[bool] = []
+    token = _POSTPONED.set(calls)
+    try:
+        yield calls
+    finally:
+        _POSTPONED.reset(token)
+
+
+def check_fits_each(memory: Memory, *, in_place: bool) -> None:
+    """Raises `MemoryError` if a device has less than its part of a memory whose arrays say how they are divided."""
+    arrays = jax.tree.leaves(memory)
+    needed = sum(math.prod(a.sharding.shard_shape(a.shape)) * a.dtype.itemsize for a in arrays)
+    devices = {device for a in arrays for device in a.sharding.addressable_devices}
+    device = _device_bytes()
+    if jax.default_backend() == "cpu" and device is not None:  # they are parts of one machine
+        device //= max(1, len(devices))
+    there = device if device is None or in_place else device // 2
+    if there is not None and needed > there:
+        raise MemoryError(
+            f"mesh: expected a part of the influence that fits into {_readable(there)} on every device"
+            f"{', half of the memory (a step makes the next one beside it)' * (not in_place)}, got "
+            f"{_readable(needed)} on each"
+        )
+
+
 def _bytes(estimator: AbstractEstimator, model: Any, streams: int) -> int | None:
     try:
         return _needed(estimator, model, streams)
@@ -70,8 +107,8 @@ def _bytes(estimator: AbstractEstimator, model: Any, streams: int) -> int | None
 
 
 def _device_bytes() -> int | None:
-    """The memory of the default device, or of the machine where the device does not say."""
-    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    """The memory of a device of this process, or of the machine where the device does not say."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit is not None:
         return int(limit)
     try:

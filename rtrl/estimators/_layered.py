@@ -126,8 +126,10 @@ def _local_jacobians(
     def advance(j: Array) -> Array:
         if jnp.iscomplexobj(j):
             return jax.lax.complex(advance(j.real), advance(j.imag))
-        columns = j.reshape(j.shape[0], -1)
-        return jax.vmap(dynamics, in_axes=1, out_axes=1)(columns).reshape(j.shape)
+        mapped = dynamics
+        for _ in j.shape[1:]:  # an axis at a time: columns in one axis could not stay divided among devices
+            mapped = jax.vmap(mapped, in_axes=1, out_axes=1)
+        return mapped(j)
 
     return by_input, advance
 

@@ -27,7 +27,7 @@ class MemoryChain(eqx.Module):
     integer of at least 1.
     """
 
-    length: int = eqx.field(static=True)
+    length: int
 
     inputs = 3
     actions = 2
@@ -48,8 +48,8 @@ class MemoryChain(eqx.Module):
         reward = jnp.where(asked, jnp.where(action == link.bit, 1.0, -1.0), 0.0)
         return Link(link.time + 1, link.bit), self._seen(link), reward, asked
 
-    def succeeded(self, total: Float[Array, "..."], last: Float[Array, "..."]) -> Bool[Array, "..."]:
-        """Whether an episode with this return and this last reward ended with the right answer."""
+    def succeeded(self, last: Float[Array, "..."]) -> Bool[Array, "..."]:
+        """Whether an episode with this last reward ended with the right answer."""
         return last > 0
 
     def _seen(self, link: Link) -> Float[Array, "3"]:

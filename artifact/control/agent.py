@@ -12,6 +12,8 @@ import rtrl
 from artifact.control.life import Decision, Life, Moment, live
 
 Number = float | Float[Array, ""]
+EPS = 1e-2
+"""Adam's, not 1e-8: who makes no errors any more has small moments, and one large error then undoes what was learned."""
 
 
 class Settings(eqx.Module):
@@ -42,9 +44,9 @@ class ActorCritic(eqx.Module):
       \delta_t = r_t - \eta\log\pi(a_t) + \gamma V_{t+1} - V_t, \qquad \Delta\theta \propto \delta_t e_t$$
 
     A prediction is the logits of all actions, and V. The bonus $-\eta\log\pi(a)$ has in the mean the entropy's
-    gradient. Where an episode has ended V is 0, at a time limit, too; state and influence begin anew with the next one, and with
-    `forgets` at every step: the same network as a policy without memory. A reward that is NaN teaches nothing. An
-    episode that never ends is a long one: nothing grows with it.
+    gradient. Where an episode has ended V is 0, at a time limit, too; state and influence begin anew with the next
+    one, and with `forgets` at every step: the same network as a policy without memory. A reward that is NaN teaches
+    nothing. An episode that never ends is a long one: nothing grows with it.
 
     Sutton & Barto (2018), "Reinforcement learning", section 13.5, with the gradient of a recurrent network as in Lemmel
     & Grosu (2025), "Real-time recurrent reinforcement learning", algorithm 1.
@@ -83,7 +85,7 @@ class ActorCritic(eqx.Module):
 
     def _optimizer(self) -> optax.GradientTransformationExtraArgs:
         s = self.settings
-        return optax.chain(rtrl.eligibility_traces(s.discount * s.decay), optax.adam(s.rate))
+        return optax.chain(rtrl.eligibility_traces(s.discount * s.decay), optax.adam(s.rate, eps=EPS))
 
     def _score(self, prediction: Float[Array, " outputs"], noise: Float[Array, " actions"]) -> Float[Array, ""]:
         """The sum log π(a) + c V for the action that this noise draws (Gumbel's way to draw from a softmax)."""

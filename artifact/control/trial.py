@@ -14,7 +14,7 @@ from artifact.control.agent import ActorCritic, Settings
 from artifact.control.chunks import ChunkedActorCritic
 from artifact.control.life import Life, begin, network
 
-RATES = 0.0003, 0.001, 0.003
+RATES = 0.0006, 0.001, 0.003
 PIECE = 10_000
 LAST = 400
 """Episodes over which success is counted, as in the comparison that was published."""

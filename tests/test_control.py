@@ -167,5 +167,5 @@ def test_both_kinds_of_agent_learn_to_go_forward(agent):
     life = begin(world, agent.init(network(world, CELL, KEY)), KEY)
     _, moments = jax.jit(lambda key: agent.live(world, life, key, 2000))(KEY)
     ended = np.asarray(moments.ended)
-    assert ended[-200:].mean() > 0.45  # of two steps one ends an episode
-    assert ended[:200].mean() < 0.42
+    assert ended[:100].mean() < 0.32  # a random policy needs 4.5 steps, the best one two
+    assert ended[-200:].mean() > 0.4

@@ -13,7 +13,7 @@ from artifact.control.life import Decision, Life, Moment, live
 
 Number = float | Float[Array, ""]
 EPS = 1e-2
-"""Adam's, not 1e-8: who makes no errors any more has small moments, and one large error then undoes what was learned."""
+"""Adam's, not 1e-8: who errs no more has small moments, and one large error then undoes what was learned."""
 
 
 class Settings(eqx.Module):

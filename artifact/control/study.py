@@ -34,7 +34,7 @@ def compared(
     rate = best_rate(worlds(tuned_on), learns, cell_of, tune_key, steps[tuned_on], TUNING)
     for size in sizes:
         world, keys = worlds(size), jax.random.split(jax.random.fold_in(score_key, size), AGENTS)
-        outcome = lives(world, learns, cell_of, np.full(AGENTS, rate), keys, steps[size])
+        _, outcome = lives(world, learns, cell_of, np.full(AGENTS, rate), keys, steps[size])
         found, seen = scores(world, outcome), episodes(world, outcome)
         print(worlds.__name__, size, method, cell, f"rate {rate}: {found.round(2).tolist()}", flush=True)
         labels = dict(world=worlds.__name__, size=size, method=method, cell=cell, rate=rate, steps=steps[size])

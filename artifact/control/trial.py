@@ -30,8 +30,9 @@ def lives(
     rates: Float[np.ndarray, " agents"],
     keys: Key[Array, " agents"],
     steps: int,
-) -> dict[str, np.ndarray]:
-    """Agents with fresh networks, each at its own rate: of each step, the reward, and whether an episode ended.
+) -> tuple[Life, dict[str, np.ndarray]]:
+    """Agents with fresh networks, each at its own rate, after so many steps: their lives, and of each step the reward
+    and whether an episode ended.
 
     In pieces of `PIECE` steps; worlds of one kind share a program.
     """  # fmt: skip
@@ -41,7 +42,7 @@ def lives(
         born, piece = _live(world, learns, born, jax.vmap(jax.random.fold_in, (0, None))(keys, done))
         outcome.append(piece)
     rewards, ended = (np.concatenate(pieces, axis=1) for pieces in zip(*outcome, strict=True))
-    return {"reward": rewards[:, :steps], "ended": ended[:, :steps]}
+    return born[1], {"reward": rewards[:, :steps], "ended": ended[:, :steps]}
 
 
 @eqx.filter_jit
@@ -82,7 +83,8 @@ def scores(world: Any, outcome: dict[str, np.ndarray]) -> Float[np.ndarray, " ag
 
 
 def best_rate(world: Any, learns: Learns, cell_of: Callable, key: PRNGKeyArray, steps: int, each: int) -> float:
-    """The one of three rates with the highest mean success over so many agents, which are not scored."""
+    """The one of three rates whose worst agent succeeds most often, then the mean one; none of them is scored."""
     keys, rates = jax.random.split(key, each), np.repeat(RATES, each)
-    outcome = lives(world, learns, cell_of, rates, jnp.tile(keys, len(RATES)), steps)
-    return RATES[int(scores(world, outcome).reshape(len(RATES), each).mean(axis=1).argmax())]
+    _, outcome = lives(world, learns, cell_of, rates, jnp.tile(keys, len(RATES)), steps)
+    found = scores(world, outcome).reshape(len(RATES), each)
+    return max(zip(found.min(axis=1), found.mean(axis=1), RATES, strict=True))[-1]

@@ -1,5 +1,7 @@
 """Eligibility traces of a gradient, as an optax transformation."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -29,10 +31,11 @@ def eligibility_traces(decay: ArrayLike) -> optax.GradientTransformationExtraArg
         raise ValueError(f"decay: expected discount times lambda, in [0, 1], got {decay}")
 
     def update(
-        gradient: PyTree, traces: PyTree, params: PyTree = None, *, error: Array, begins: ArrayLike = False, **_: object
+        updates: PyTree, state: PyTree, params: PyTree = None, *, error: Array, begins: ArrayLike = False, **_: object
     ) -> tuple[PyTree, PyTree]:
+        gradient, traces = updates, state
         known, kept = jnp.where(jnp.isfinite(error), error, 0), jnp.where(begins, 0, decay)
-        updates = jax.tree.map(lambda e: (-known * e).astype(e.dtype), traces)
-        return updates, jax.tree.map(lambda e, g: (kept * e).astype(e.dtype) + g, traces, gradient)
+        moves = jax.tree.map(lambda e: (-known * e).astype(e.dtype), traces)
+        return moves, jax.tree.map(lambda e, g: (kept * e).astype(e.dtype) + g, traces, gradient)
 
-    return optax.GradientTransformationExtraArgs(lambda params: jax.tree.map(jnp.zeros_like, params), update)
+    return optax.GradientTransformationExtraArgs(lambda params: jax.tree.map(jnp.zeros_like, params), cast(Any, update))

@@ -75,7 +75,7 @@ class ActorCritic(eqx.Module):
         error = reward + s.discount * jnp.where(begins, 0, value) - agent.before
         params, static = eqx.partition(agent.model, _trained(agent.model))
         updates, optimizer = self._optimizer().update(now.gradient, agent.optimizer, params, error=error, begins=begins)
-        model = eqx.combine(optax.apply_updates(params, updates), static)
+        model: Any = eqx.combine(optax.apply_updates(params, updates), static)
         expected = value + s.entropy * jax.nn.log_softmax(logits_of(now.prediction))[action]
         return Agent(model, optimizer, stream, expected), Decision(action, now.prediction)
 

@@ -1,6 +1,7 @@
 """How many agents of a method succeed, with intervals."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ def points(table: pd.DataFrame, by: Sequence[str], solves: float) -> pd.DataFram
     of their last episodes, with Wilson's interval.
     """
 
-    def of(success: pd.Series) -> dict:
+    def of(success: Any) -> dict:
         solved = int((success >= solves).sum())
         low, high = share_interval(solved, len(success))
         same = success.nunique() == 1  # a bootstrap of equal values has no width
@@ -23,6 +24,6 @@ def points(table: pd.DataFrame, by: Sequence[str], solves: float) -> pd.DataFram
         values = success.mean(), mean_low, mean_high, solved, len(success), solved / len(success), low, high
         return dict(zip(COLUMNS, values, strict=True))
 
-    groups = {at: of(success) for at, success in table.groupby(list(by), sort=False)["success"]}
+    groups: dict[Any, dict] = {at: of(success) for at, success in table.groupby(list(by), sort=False)["success"]}
     index = pd.MultiIndex.from_tuples(groups, names=list(by))
     return pd.DataFrame(list(groups.values()), index=index, columns=COLUMNS)

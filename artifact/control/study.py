@@ -38,8 +38,10 @@ def compared(
         found, seen = scores(world, outcome), episodes(world, outcome)
         print(worlds.__name__, size, method, cell, f"rate {rate}: {found.round(2).tolist()}", flush=True)
         labels = dict(world=worlds.__name__, size=size, method=method, cell=cell, rate=rate, steps=steps[size])
-        first = seen[seen["success"]].groupby("agent")["step"].min().reindex(range(AGENTS))
-        yield pd.DataFrame({**labels, "agent": range(AGENTS), "success": found, "first": first.to_numpy()})
+        first: Any = seen[seen["success"]].groupby("agent")["step"].min()
+        yield pd.DataFrame(
+            {**labels, "agent": range(AGENTS), "success": found, "first": first.reindex(range(AGENTS)).to_numpy()}
+        )
 
 
 def mazes() -> Rows:

@@ -37,6 +37,7 @@ from rtrl.estimators import SketchedRTRL as SketchedRTRL
 from rtrl.estimators import SnAp as SnAp
 from rtrl.feedback import RandomFeedback as RandomFeedback
 from rtrl.follow import follow as follow
+from rtrl.gradient import StreamState as StreamState
 from rtrl.gradient import sequence_gradient as sequence_gradient
 from rtrl.gradient import start as start
 from rtrl.gradient import step_gradient as step_gradient
@@ -45,3 +46,4 @@ from rtrl.memory import influence_bytes as influence_bytes
 from rtrl.model import Model as Model
 from rtrl.sequences import from_sequences as from_sequences
 from rtrl.sharding import shard as shard
+from rtrl.traces import eligibility_traces as eligibility_traces

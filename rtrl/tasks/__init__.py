@@ -18,6 +18,7 @@ from rtrl.tasks._forecast import one_step_ahead as one_step_ahead
 from rtrl.tasks._influence_balancing import InfluenceBalancingCell as InfluenceBalancingCell
 from rtrl.tasks._influence_balancing import truncated_derivative as truncated_derivative
 from rtrl.tasks._linear_filter import LinearFilter as LinearFilter
+from rtrl.tasks._memory_chain import MemoryChain as MemoryChain
 from rtrl.tasks._mimic import mimic as mimic
 from rtrl.tasks._observed import observed as observed
 from rtrl.tasks._observed import observed_error as observed_error
@@ -26,6 +27,7 @@ from rtrl.tasks._order_book import OrderBook as OrderBook
 from rtrl.tasks._pendulum import pushed_pendulum as pushed_pendulum
 from rtrl.tasks._ring import ring_walk as ring_walk
 from rtrl.tasks._selective_recall import selective_recall as selective_recall
+from rtrl.tasks._t_maze import TMaze as TMaze
 from rtrl.tasks._trace_conditioning import discounted_return as discounted_return
 from rtrl.tasks._trace_conditioning import trace_conditioning as trace_conditioning
 from rtrl.tasks._trace_conditioning import trace_conditioning_levels as trace_conditioning_levels

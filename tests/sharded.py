@@ -5,8 +5,6 @@ Run as a program by test_sharding.py, with eight devices; prints what it found a
 
 import functools
 import json
-import math
-import re
 import sys
 
 import equinox as eqx
@@ -16,6 +14,7 @@ import numpy as np
 import optax
 
 import rtrl
+from artifact.cost.messages import messages
 from rtrl.learner import _run
 
 N, M, STEPS = 16, 8, 10
@@ -90,7 +89,7 @@ def case(cell, estimator, every, batch, mesh):
         "error": far((expected.model, expected.stream, alone.loss), (after.model, after.stream, outputs.loss)),
         "moved": moved(state, after),
         "divided": divided / sum(a.size for a in carried),
-        "largest": largest_message(compiled.compiled.as_text()),
+        "largest": max((numbers for numbers, _ in messages(compiled.compiled.as_text())), default=0),
         "J": max(a.size for a in carried),
         "P": sum(a.size for a in jax.tree.leaves(state.model) if eqx.is_array(a)),
     }
@@ -109,14 +108,6 @@ def moved(before, after):
     return [
         jax.tree_util.keystr(path) for (path, a), (_, b) in pairs if not a.sharding.is_equivalent_to(b.sharding, a.ndim)
     ]
-
-
-def largest_message(text):
-    """The most numbers that one collective of a compiled program hands to a device."""
-    kinds = "all-gather|all-reduce|reduce-scatter|collective-permute|all-to-all"
-    results = re.findall(rf"= (\([^=]*?\)|\S+) (?:{kinds})(?:-start)?\(", text)
-    shapes = [dims for result in results for dims in re.findall(r"\w+\[([\d,]*)\]", result)]
-    return max((math.prod(int(d) for d in dims.split(",") if d) for dims in shapes), default=0)
 
 
 def sweep():

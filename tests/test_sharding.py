@@ -25,12 +25,12 @@ LARGEST = {  # numbers of the largest message, as the table in rtrl.shard's docs
     "textbook": WEIGHT,
     "block": BLOCK * GATES * WEIGHT,
     "block of a batch": 2 * BLOCK * WEIGHT,  # a device has two streams
-    "diagonal": 2 * N,
+    "diagonal": 4 * N,  # with what is sent along
     "layered": BLOCK * GATES * WEIGHT,
     "arbitrary": WEIGHT,
-    "SnAp-1": GATES * N,
+    "SnAp-1": 2 * GATES * N,
     "SnAp-2": GATES * WEIGHT,
-    "UORO": GATES * N,
+    "UORO": 2 * GATES * N,
 }
 
 

@@ -109,6 +109,12 @@ def test_the_paper_has_the_same_entries():
     assert {key: package[key] for key in shared} == {key: paper[key] for key in shared}
 
 
+def test_citation_cff_prefers_the_paper():
+    preferred = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+    title = re.search(r"\\title\{(.*?)\}", (ROOT / "paper" / "paper.tex").read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert " ".join(title.replace("\\\\", " ").split()) == preferred["title"]
+
+
 def test_the_package_is_cited_as_citation_cff_says():
     cited, entry = yaml.safe_load((ROOT / "CITATION.cff").read_text()), entries(PACKAGE)["rtrl"]
     assert field(entry, "version") == cited["version"]

@@ -26,4 +26,4 @@ def points(table: pd.DataFrame, by: Sequence[str], solves: float) -> pd.DataFram
 
     groups: dict[Any, dict] = {at: of(success) for at, success in table.groupby(list(by), sort=False)["success"]}
     index = pd.MultiIndex.from_tuples(groups, names=list(by))
-    return pd.DataFrame(list(groups.values()), index=index, columns=COLUMNS)
+    return pd.DataFrame(list(groups.values()), index=index, columns=COLUMNS).sort_index()

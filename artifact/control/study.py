@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from artifact.control.methods import CHAIN_STEPS, METHODS, STEPS, cell_for, chain, maze, noisy_maze
+from artifact.control.methods import CHAIN_STEPS, METHODS, STEPS, cell_for, chain, maze, near, noisy_maze
 from artifact.control.trial import best_rate, episodes, lives, scores
 from artifact.errors import run
 from artifact.measured import keep_tables
@@ -64,13 +64,23 @@ def chains() -> Rows:
 
 def far() -> Rows:
     """A corridor of 100."""
-    for method in ("RTRL", "TBPTT(1)"):
-        yield from compared(maze, (100,), STEPS, 100, method, "RTU")
+    yield from compared(maze, (100,), STEPS, 100, "RTRL", "RTU")
 
 
 def farther() -> Rows:
     """A corridor of 300, at the rate that was best for 100."""
     yield from compared(maze, (300,), STEPS, 100, "RTRL", "RTU")
+
+
+def within() -> Rows:
+    """A corridor that chunks of 16 cover, at the rate that is best there."""
+    for method in ("RTRL, every 16", "chunks of 16"):
+        yield from compared(near, (10,), STEPS, 10, method, "RTU")
+
+
+def every_16() -> Rows:
+    """The exact gradient with an update every sixteen steps."""
+    yield from compared(maze, (10, 20, 40), STEPS, 40, "RTRL, every 16", "RTU")
 
 
 def noisy() -> Rows:
@@ -80,9 +90,8 @@ def noisy() -> Rows:
 
 
 def windows() -> Rows:
-    """A sweep back over ten steps at every step, and the exact gradient with an update every sixteen."""
-    for method in ("RTRL, every 16", "TBPTT(10)"):
-        yield from compared(maze, (10, 20, 40), STEPS, 40, method, "RTU")
+    """A sweep back over ten steps at every step."""
+    yield from compared(maze, (10, 20, 40), STEPS, 40, "TBPTT(10)", "RTU")
 
 
 def dense() -> Rows:
@@ -92,7 +101,7 @@ def dense() -> Rows:
 
 
 PARTS: Mapping[str, Callable[[], Rows]] = {
-    part.__name__: part for part in (mazes, far, rivals, chains, noisy, windows, farther, dense)
+    part.__name__: part for part in (mazes, rivals, far, within, every_16, windows, chains, noisy, farther, dense)
 }
 
 

@@ -37,7 +37,6 @@ from rtrl.estimators import SketchedRTRL as SketchedRTRL
 from rtrl.estimators import SnAp as SnAp
 from rtrl.feedback import RandomFeedback as RandomFeedback
 from rtrl.follow import follow as follow
-from rtrl.gradient import StreamState as StreamState
 from rtrl.gradient import sequence_gradient as sequence_gradient
 from rtrl.gradient import start as start
 from rtrl.gradient import step_gradient as step_gradient

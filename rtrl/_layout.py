@@ -137,7 +137,7 @@ def _axis(shape: tuple[int, ...], candidates: Candidates, devices: int) -> int |
 
 def _spec(shape: tuple[int, ...], leading: tuple, candidates: Candidates, layout: Layout) -> PartitionSpec:
     own = shape[len(leading) :]
-    axes = [None] * len(own)
+    axes: list[str | None] = [None] * len(own)
     if layout.columns is not None and (axis := _axis(own, candidates, layout.mesh.shape[layout.columns])) is not None:
         axes[axis] = layout.columns
     return PartitionSpec(*leading, *axes)

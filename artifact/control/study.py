@@ -1,10 +1,8 @@
 """The kept study of control: `python -m artifact.control.study [PART …]`, each part kept as soon as it is done."""
 
 import argparse
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +12,7 @@ import pandas as pd
 from artifact.control.methods import CHAIN_STEPS, METHODS, STEPS, cell_for, chain, maze, near, noisy_maze
 from artifact.control.trial import best_rate, episodes, lives, scores
 from artifact.errors import run
-from artifact.measured import keep_tables
+from artifact.measured import keep_table
 
 AGENTS = 12
 """That are scored, for each point."""
@@ -108,10 +106,7 @@ PARTS: Mapping[str, Callable[[], Rows]] = {
 def study(part: str) -> None:
     """Runs a part and keeps its table in data/measured/."""
     table = pd.concat(PARTS[part](), ignore_index=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"11_control_{part}_agents.csv"
-        table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
-        keep_tables(f"11_control_{part}", [path], f"python -m artifact.control.study {part}")
+    keep_table(f"11_control_{part}", "agents", table, f"python -m artifact.control.study {part}")
 
 
 def main() -> None:

@@ -23,9 +23,11 @@ def eligibility_traces(decay: ArrayLike) -> optax.GradientTransformationExtraArg
         optimizer = optax.chain(rtrl.eligibility_traces(discount * decay), optax.adam(1e-3))
         updates, state = optimizer.update(now.gradient, state, params, error=error, begins=begins)
 
-    Sutton (1988), "Learning to predict by the methods of temporal differences", Machine Learning 3, equation 4; with
-    nonlinear values Sutton & Barto (2018), "Reinforcement learning", section 12.2, of policies section 13.5. Raises
-    `ValueError` if the decay is a number that is not in [0, 1].
+    [Sutton (1988)][sutton1988], "Learning to predict by the methods of temporal differences", equation 4; with
+    nonlinear values [Sutton & Barto (2018)][sutton2018], "Reinforcement learning", section 12.2, of policies section
+    13.5.
+
+    **Raises:** `ValueError` if the decay is a number that is not in [0, 1].
     """
     if isinstance(decay, int | float) and not 0 <= decay <= 1:
         raise ValueError(f"decay: expected discount times lambda, in [0, 1], got {decay}")

@@ -23,8 +23,9 @@ class MemoryChain(eqx.Module):
     action answers to is the state of the step before. Actions 0 and 1; only the last one counts: reward 1 if it names
     the bit, -1 if not.
 
-    Osband et al. (2020), "Behaviour suite for reinforcement learning", ICLR. Raises `ValueError` if length is no
-    integer of at least 1.
+    [Osband et al. (2020)][osband2020], "Behaviour suite for reinforcement learning".
+
+    **Raises:** `ValueError` if length is no integer of at least 1.
     """
 
     length: int

@@ -25,10 +25,11 @@ class TMaze(eqx.Module):
     episode ends, too. The optimal return is corridor × moving + right. With `noise` the corridor shows both signs, each
     with a strength drawn uniformly from 0 to `noise` at every step, which mean nothing.
 
-    Bakker (2002), "Reinforcement learning with long short-term memory", NeurIPS 14, has rewards 4 and -0.1 for turns
+    [Bakker (2002)][bakker2002], "Reinforcement learning with long short-term memory", has rewards 4 and -0.1 for turns
     and -0.1 for standing still only, `TMaze(n, moving=0.0, wrong=-0.1)`, and a variant with `noise=1`. The defaults,
-    with which only the junction tells forward from standing still, are a harder variant in use since. Raises
-    `ValueError` if corridor or limit are not integers of at least 1.
+    with which only the junction tells forward from standing still, are a harder variant in use since.
+
+    **Raises:** `ValueError` if corridor or limit are not integers of at least 1.
     """
 
     corridor: int

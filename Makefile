@@ -44,6 +44,7 @@ SOURCES := $(shell find rtrl artifact -name '*.py') requirements.lock notebooks/
 LAWS := $(wildcard tests/test_laws.py tests/test_cuts.py)
 LONG := $(shell sed -n 's/^\[\(.*\)\.extended\]$$/\1/p' notebooks/tiers.toml)
 MEMORY := $(if $(wildcard notebooks/05_long_memory.ipynb),build/extended/long_memory)
+CONTROL := $(if $(wildcard notebooks/11_control.ipynb),build/extended/control)
 TEXT := $(if $(wildcard notebooks/06_language.ipynb),build/extended/text)
 SITE := $(ENV)-site
 TEX := $(firstword $(foreach tool,latexmk tectonic,$(shell command -v $(tool) 2>/dev/null)))
@@ -80,7 +81,7 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 # Here the question is whether everything runs: XLA compiles a fifth faster when it optimises less.
 smoke: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 8 minutes the first time
-extended: $(LONG:%=build/extended/%.ipynb) $(MEMORY) $(TEXT) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 4 hours
+extended: $(LONG:%=build/extended/%.ipynb) $(MEMORY) $(TEXT) $(CONTROL) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 5 hours
 
 build/extended/laws: $(LAWS) $(SOURCES) | $(ENV)
 	RTRL_EXAMPLES=20000 $(PYTHON) -m pytest -n $(CORES) $(LAWS)
@@ -93,6 +94,10 @@ build/extended/long_memory: $(SOURCES) | $(ENV)
 build/extended/text: $(SOURCES) | $(ENV)
 	$(PYTHON) -m artifact.language.several
 	$(if $(shell command -v zpaq),$(PYTHON) -m artifact.language.programs,@echo "zpaq is not installed (Debian: zpaq); what was kept of all programs stays")
+	@mkdir -p $(@D) && touch $@
+
+build/extended/control: $(SOURCES) | $(ENV)
+	$(PYTHON) -m artifact.control.study
 	@mkdir -p $(@D) && touch $@
 
 rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or with SEED=1; as long as figures

@@ -47,7 +47,7 @@ def test_a_rehearsal_names_the_cells_and_verdicts_that_hang_on_rounding(checkout
     assert checkout.python("-m", "artifact.rehearse", "03_round").returncode == 0
     assert "expected one of 01_line" in checkout.python("-m", "artifact.rehearse", "04_none").stderr
 
-    assert checkout.files("data/measured/*") == {
+    assert checkout.files("data/measured/*_rehearsal_*") == {
         f"data/measured/{name}_rehearsal_{file}"
         for name in ("02_edge", "03_round")
         for file in ("evidence.csv", "provenance.json")

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 STREAM_STEPS, ROUNDS = 4, 7
@@ -75,8 +74,7 @@ def on(devices: int, unit: int) -> list[dict]:
 def main(unit: int, keep: bool) -> None:
     import pandas as pd
 
-    from artifact import provenance
-    from artifact.measured import keep_tables
+    from artifact.measured import keep_table
 
     counts = sorted({1, *(2**k for k in range(1, 10) if 2**k <= devices_at_most())})
     table = pd.DataFrame([row for devices in counts for row in on(devices, unit)])
@@ -86,12 +84,8 @@ def main(unit: int, keep: bool) -> None:
     ]
     print(table.to_string(index=False, float_format="%.3g"))
     if keep:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "12_scale_cores_times.csv")
-            table.to_csv(path, index=False, float_format="%.4g")
-            machine = f"{devices_at_most()} cores that share one memory bus; a virtual device computes on one thread"
-            command = "python benchmarks/scaling.py"
-            keep_tables("12_scale_cores", [path], command, threads=machine, inputs=provenance.package())
+        machine = f"{devices_at_most()} cores that share one memory bus; a virtual device computes on one thread"
+        keep_table("12_scale_cores", "times", table, "python benchmarks/scaling.py", threads=machine)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The kept study of control: `python -m artifact.control.study [PART …]`, each part kept as soon as it is done."""
 
-import argparse
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 from artifact.control.methods import CHAIN_STEPS, METHODS, STEPS, cell_for, chain, maze, near, noisy_maze
 from artifact.control.trial import best_rate, episodes, lives, scores
 from artifact.errors import run
-from artifact.measured import keep_table
+from artifact.parts import keep_parts
 
 AGENTS = 12
 """That are scored, for each point."""
@@ -98,23 +97,11 @@ def dense() -> Rows:
         yield from compared(maze, (10,), STEPS, 10, method, "GRU")
 
 
-PARTS: Mapping[str, Callable[[], Rows]] = {
-    part.__name__: part for part in (mazes, rivals, far, within, every_16, windows, chains, noisy, farther, dense)
-}
-
-
-def study(part: str) -> None:
-    """Runs a part and keeps its table in data/measured/."""
-    table = pd.concat(PARTS[part](), ignore_index=True)
-    keep_table(f"11_control_{part}", "agents", table, f"python -m artifact.control.study {part}")
+PARTS = mazes, rivals, far, within, every_16, windows, chains, noisy, farther, dense
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m artifact.control.study", description=__doc__)
-    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all of them, unless named")
-    for part in parser.parse_args().part or PARTS:
-        study(part)
-        jax.clear_caches()
+    keep_parts("artifact.control.study", "11_control", "agents", PARTS, __doc__)
 
 
 if __name__ == "__main__":

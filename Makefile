@@ -63,9 +63,9 @@ help: ## this list
 env: $(ENV) ## the Python environment, from requirements.lock; 2 minutes, once
 figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 12 to 20 minutes
 
-test: $(ENV) ## unit tests, then every notebook against its reference outputs; 30 to 50 minutes
-	$(PYTHON) -m pytest -n $(CORES) --dist loadfile --durations=20 tests
-	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 -n $(CORES) --dist loadfile --durations=20 notebooks
+test: $(ENV) ## every notebook against its reference outputs, and the unit tests; 30 to 50 minutes
+	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 \
+	  -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=40 notebooks tests
 
 elsewhere: $(ENV) ## what breaks pipelines on other machines: odd folders, clocks, kills, a full disk; 10 minutes
 	$(PYTHON) -m pytest tests/elsewhere.py

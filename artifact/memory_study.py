@@ -3,8 +3,17 @@
 from artifact.conditioning import conditioning
 from artifact.errors import run
 from artifact.memory_cells import cells, dense, leaky, stability, timescales
-from artifact.memory_parts import delays, equal_memory, farthest, harder, longest, windows, windows_beyond
-from artifact.memory_tasks import adding, copying, copying_long, counting
+from artifact.memory_parts import (
+    delays,
+    equal_memory,
+    farthest,
+    harder,
+    hundred_beyond,
+    longest,
+    windows,
+    windows_beyond,
+)
+from artifact.memory_tasks import adding, adding_long, copying, copying_long, counting
 from artifact.parts import keep_parts
 from artifact.pixels import pixels
 
@@ -12,6 +21,7 @@ PARTS = (
     delays,
     windows,
     windows_beyond,
+    hundred_beyond,
     equal_memory,
     longest,
     farthest,
@@ -22,6 +32,7 @@ PARTS = (
     timescales,
     stability,
     adding,
+    adding_long,
     counting,
     copying,
     copying_long,

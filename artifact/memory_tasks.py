@@ -64,6 +64,15 @@ def adding() -> Rows:
             yield rows
 
 
+def adding_long() -> Rows:
+    """The same over 1000 steps, at the rates that were best for 50."""
+    length = 1000
+    methods = PERIODIC | {"chunks of 128": CHUNKS["chunks of 128"], "chunks, twice": within(length)["chunks, twice"]}
+    for name, method in methods.items():
+        rate = 0.03 if name == "TBPTT(1)" else 0.01
+        yield at_rate(sum_of_two(length), lstm(length), method, 6000, rate, length=length, method=name)
+
+
 def counting() -> Rows:
     """Words aⁿbⁿ up to n = N with an LSTM."""
     for longest in (10, 20, 40):

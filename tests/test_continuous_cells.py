@@ -476,7 +476,7 @@ def test_a_stiff_equation_has_its_published_solution(name, rtol, dtype):
 def test_rtrl_through_a_stiff_equation_is_the_derivative_of_the_discrete_solution(name):
     """By reverse mode through a plain loop, and by differences of the solutions at other rates."""
     model, ys = robertson(RATES, **STIFF[name]), jnp.array([[0.9, 3.0, 0.1], [0.8, 2.0, 0.2], [0.7, 1.0, 0.3]])
-    inputs = [(length, None) for length in INTERVALS]
+    inputs = INTERVALS, None
     total = jax.jit(lambda rates: loop_loss(robertson(rates, **STIFF[name]), scaled_loss, inputs, ys))
     value, found = rtrl.sequence_gradient(rtrl.RTRL(), model, scaled_loss, (INTERVALS, None), ys)
     found = found.cell.vector_field.rates

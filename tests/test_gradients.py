@@ -48,7 +48,7 @@ def loop_gradient(cell):
     @jax.jit
     def total(params):
         whole = eqx.combine(params, rest, is_leaf=is_frozen)
-        return oracles.loop_loss(whole, weighted_loss, xs, split(ys))
+        return oracles.loop_loss(whole, weighted_loss, xs, ys)
 
     return jax.value_and_grad(total)(params)
 
@@ -137,7 +137,7 @@ def test_rtrl_agrees_with_finite_differences(cell):
     @jax.jit
     def loss(theta):
         whole = eqx.combine(rebuild(theta), rest, is_leaf=is_frozen)
-        return oracles.loop_loss(whole, weighted_loss, xs, split(ys))
+        return oracles.loop_loss(whole, weighted_loss, xs, ys)
 
     for i in range(0, theta.size, 7):
         step = 1e-6 * np.eye(theta.size)[i]

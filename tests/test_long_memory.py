@@ -11,7 +11,9 @@ import pytest
 
 import rtrl
 from artifact.conditioning import predict_returns
-from artifact.long_memory import Method, Task, elstm, named, naming, recall, solve, solved_at
+from artifact.long_memory import Method, Task, elstm, model_of, named, naming, recall, solve, solved_at
+from artifact.memory_cost import cost
+from artifact.memory_credit import credit, influence_norms, while_learning
 from artifact.pixels import read
 
 KEYS = jax.random.split(jax.random.key(0), 2)
@@ -88,3 +90,44 @@ def test_digits_read_with_boundaries_told_are_backpropagation_through_each():
     np.testing.assert_array_equal(one, other)
     assert one.shape == (3, 2)
     assert (one[-1] > 0.9).all()
+
+
+def test_the_credit_of_a_step_is_that_of_its_own_copy_of_the_parameters():
+    task, steps = recall(4), 6
+    model = model_of(task, elstm(3, (2.0, 8.0)), KEYS[0])
+    xs, state = jax.random.normal(KEYS[1], (steps, task.inputs)), model.cell.initial_state()
+
+    def gradient(kept):
+        """Of the loss at the end, through the parameters at the kept steps alone."""
+
+        def loss(cell):
+            h = state
+            for s, x in enumerate(xs):
+                h = (cell if s in kept else model.cell)(h, x)
+            return optax.softmax_cross_entropy_with_integer_labels(model.predict(h, xs[-1]), 1)
+
+        return jax.flatten_util.ravel_pytree(eqx.filter_grad(loss)(model.cell))[0]
+
+    total = gradient(range(steps))
+    expected = [gradient([s]) @ total / (total @ total) for s in reversed(range(steps))]
+    np.testing.assert_allclose(credit(model, state, xs, jnp.asarray(1)), expected, rtol=1e-9)
+    assert sum(expected) == pytest.approx(1)
+
+
+def test_networks_that_learn_to_recall_owe_their_answers_to_the_mark():
+    states, shares = while_learning(6, 8, [0, 1200], KEYS[0])
+    reached = shares.set_index(["trials", "steps"])["share"]
+    assert reached[0, 3] > 0.5 > 0.3 > reached[1200, 3]
+    assert reached[1200, 7] - reached[1200, 6] > 0.1 > reached[0, 7] - reached[0, 6]
+    one = jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, states)
+    norms = influence_norms(one, jnp.zeros((5, 4)))
+    assert norms.shape == (5, 8)
+    assert (np.asarray(norms) > 0).all()
+
+
+def test_the_cost_of_a_step_is_counted_in_whole_windows():
+    table, turns = cost({"RTRL": Method(rtrl.RTRL()), "every 3": Method(rtrl.ChunkedBPTT(), 3)}, 6, 2, 0, rounds=3)
+    assert turns.shape == (3, 2)
+    np.testing.assert_allclose(table["us"], turns.median())
+    assert (table["low"] <= table["us"]).all()
+    assert (table["kilobytes"] > 0).all()

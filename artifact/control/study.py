@@ -32,7 +32,7 @@ def compared(
     for size in sizes:
         world, keys = worlds(size), jax.random.split(jax.random.fold_in(score_key, size), AGENTS)
         _, outcome = lives(world, learns, cell_of, np.full(AGENTS, rate), keys, steps[size])
-        found, seen = scores(world, outcome), episodes(world, outcome)
+        found = scores(seen := episodes(world, outcome), AGENTS)
         print(worlds.__name__, size, method, cell, f"rate {rate}: {found.round(2).tolist()}", flush=True)
         labels = dict(world=worlds.__name__, size=size, method=method, cell=cell, rate=rate, steps=steps[size])
         first: Any = seen[seen["success"]].groupby("agent")["step"].min()

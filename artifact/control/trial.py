@@ -75,16 +75,15 @@ def episodes(world: Any, outcome: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def scores(world: Any, outcome: dict[str, np.ndarray]) -> Float[np.ndarray, " agents"]:
-    """Of each agent, the share of its last episodes that succeeded; 0 without a finite reward or an episode."""
-    agents = range(len(outcome["reward"]))
-    last = episodes(world, outcome).groupby("agent")["success"].apply(lambda s: s.iloc[-LAST:].mean())
-    return last.reindex(agents, fill_value=0.0).to_numpy(float)
+def scores(seen: pd.DataFrame, agents: int) -> Float[np.ndarray, " agents"]:
+    """Of each agent, the share of its last `episodes` that succeeded; 0 without a finite reward or an episode."""
+    last = seen.groupby("agent")["success"].apply(lambda s: s.iloc[-LAST:].mean())
+    return last.reindex(range(agents), fill_value=0.0).to_numpy(float)
 
 
 def best_rate(world: Any, learns: Learns, cell_of: Callable, key: PRNGKeyArray, steps: int, each: int) -> float:
     """The one of three rates whose worst agent succeeds most often, then the mean one; none of them is scored."""
     keys, rates = jax.random.split(key, each), np.repeat(RATES, each)
     _, outcome = lives(world, learns, cell_of, rates, jnp.tile(keys, len(RATES)), steps)
-    found = scores(world, outcome).reshape(len(RATES), each)
+    found = scores(episodes(world, outcome), len(rates)).reshape(len(RATES), each)
     return max(zip(found.min(axis=1), found.mean(axis=1), RATES, strict=True))[-1]

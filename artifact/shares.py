@@ -58,11 +58,11 @@ def two_sample_interval(one: ArrayLike, other: ArrayLike, statistic: Callable) -
     return float(interval.confidence_interval.low), float(interval.confidence_interval.high)
 
 
-def solved_by(table: pd.DataFrame, at: tuple, condition: str, threshold: float) -> Evidence:
+def solved_by(table: pd.DataFrame, at: tuple, condition: str, threshold: float, seen: bool = False) -> Evidence:
     """That a share of networks above the threshold solves a task; `at` is a row of what `solvers` gives."""
     of: Any = table.loc[at]
     ends = of["low"], of["high"]
-    return Evidence(condition, of["share"], ends, "share of networks", "above", threshold, basis="margin")
+    return Evidence(condition, of["share"], ends, "share of networks", "above", threshold, basis="margin", seen=seen)
 
 
 def solved_more_often(

@@ -103,8 +103,10 @@ def seconds(of: Work, machine: Machine) -> float:
 
 def modelled(cases: pd.DataFrame) -> pd.DataFrame:
     """Those of the benchmark's cases that the model knows, with the `work` of each."""
-    known = cases[cases["form"].isin(FORMS)].dropna(subset="n")
-    of = [work(c.cell, c.form, int(c.n), c.parameters, c.trained, int(c.batch)) for c in known.itertuples(index=False)]
+    known = cases[cases["form"].isin(FORMS) & cases["n"].notna()]
+    columns = ("cell", "form", "n", "parameters", "trained", "batch")
+    rows = zip(*(known[column] for column in columns), strict=True)
+    of = [work(cell, form, int(n), P, T, int(batch)) for cell, form, n, P, T, batch in rows]
     return known.assign(work=of)
 
 

@@ -73,16 +73,17 @@ def work(cell: str, form: str, n: int, parameters: int, trained: int, batch: int
     of, P, T, B = CELLS[cell], parameters, trained, batch
     G, R = of.gates, of.parts * n
     J, weights = FLOAT * B * R * P, FLOAT * G * n * n
-    passed, suffixes = FLOAT * (4 * T + 3 * T * B), 4 * FLOAT * R * G * n * B
+    steps = n if form == "update_every" else 1  # between two updates
+    passed = FLOAT * (4 * T / steps + 3 * T * B)
     operations = streamed = influence = 0.0
     if form == "textbook":
         operations, streamed, influence = 2 * R * R * P * B, 3 * J, J
     elif form in ("block", "update_every"):
         S = R // 4 if form == "block" else n
         operations = B * (2 * R * R * P / S + 2 * R * P + 2 * R * G * n * n)
-        reads, swept = (1, S / 2) if form == "block" else (1 / S, 2)
-        streamed, influence = J * (reads + 2 / S), J
-        passed = (passed if form == "block" else FLOAT * (4 * T / S + 3 * T * B)) + swept * weights * B + suffixes
+        streamed, influence = J * (1 / steps + 2 / S), J
+        swept = S / 2 if form == "block" else 2
+        passed += swept * weights * B + 4 * FLOAT * R * G * n * B
     elif form == "diagonal":
         passed += 3 * FLOAT * of.parts * P * B
     elif form in ("SnAp(1)", "e-prop", "RFLO"):

@@ -1,6 +1,7 @@
 """A kept study in parts, each kept in data/measured/ as soon as it is done."""
 
 import argparse
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -20,5 +21,6 @@ def keep_parts(module: str, study: str, rows: str, parts: Sequence[Part], descri
     parser.add_argument("part", nargs="*", choices=[*by_name, []], help="all of them, unless named")
     for name in parser.parse_args().part or by_name:
         table = pd.concat(by_name[name](), ignore_index=True)
-        keep_table(f"{study}_{name}", rows, table, f"{command} {name}")
+        device, flags = jax.devices()[0].device_kind, os.environ.get("XLA_FLAGS", "")
+        keep_table(f"{study}_{name}", rows, table, f"{command} {name}", device=device, xla_flags=flags)
         jax.clear_caches()  # each compiled program maps memory, and a process may have only so many mappings

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from rtrl._recurrence import linear_recurrence, many_at_once, through
 from rtrl._trained import is_frozen, join, split, thawed
 from rtrl._types import Input, Params, State
 from rtrl.cells._base import AbstractCell, begun, recurrence, recurrent_parameters
@@ -158,6 +159,11 @@ class AbstractDiagonalCell(AbstractGatedCell):
     of long-range dependencies", equation 4.
     """
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the next state is α h + u with the same α at all steps, so that these can be taken at once."""
+        return False
+
     def weights(self) -> tuple[Array, ...]:
         return (thawed(self.weight_ih),)
 
@@ -166,13 +172,30 @@ class AbstractDiagonalCell(AbstractGatedCell):
 
     def trajectory(self, state: State, xs: Array, reset: Bool[Array, " time"] | None = None) -> State:
         """One matrix product serves the inputs of all steps."""
+        preactivations = jax.vmap(lambda x: self.preactivations(state, x))(xs)
+        if self.is_linear and many_at_once():
+            return self._all_at_once(state, preactivations, reset)
 
         def step(h: State, at: tuple[Any, Any]) -> tuple[State, State]:
             h = self.gate(begun(self, h, at[1]), *at[0])
             return h, h
 
-        preactivations = jax.vmap(lambda x: self.preactivations(state, x))(xs)
         return jax.lax.scan(step, state, (preactivations, reset))[1]
+
+    def _all_at_once(self, state: State, preactivations: tuple[Array, ...], reset: Any) -> State:
+        zero = jax.tree.map(jnp.zeros_like, state)
+        driven = jax.vmap(lambda a: self.gate(zero, *a))(preactivations)
+        drive = jnp.stack(jax.tree.leaves(driven), axis=1)[:, None]
+        alpha = self.gate_derivatives(zero, jax.tree.map(lambda a: a[0], preactivations))[1].swapaxes(0, 1)
+        begins = jnp.arange(len(drive)) == 0
+        origin = jnp.broadcast_to(jnp.stack(jax.tree.leaves(state)), drive.shape)
+        if reset is not None:
+            begins, at = begins | reset, reset[:, None, None, None]
+            origin = jnp.where(at, jnp.stack(jax.tree.leaves(self.initial_state())), origin)
+        begins = begins[:, None, None, None]
+        drive = drive + jnp.where(begins, through(origin, alpha[None]), 0)
+        states = linear_recurrence(jnp.where(begins, 0, alpha[None]), drive)[:, 0]
+        return jax.tree.unflatten(jax.tree.structure(state), [states[:, k] for k in range(states.shape[1])])
 
 
 def of_each_part(vjp: Callable, state: State) -> Any:

@@ -79,6 +79,10 @@ class LRUCell(AbstractDiagonalCell):
         self.weight_out = jax.random.normal(c_key, (2, outputs, n), dtype or float) / math.sqrt(n)
         self.skip = jax.random.normal(d_key, (outputs, m), dtype or float) / math.sqrt(m)
 
+    @property
+    def is_linear(self) -> bool:
+        return type(self).gate is LRUCell.gate  # a subclass may bend it
+
     def gate(self, h: Core, inputs: Float[Array, "2 n"]) -> Core:
         radius, angle, gamma = jnp.exp(-jnp.exp(self.nu_log)), jnp.exp(self.theta_log), jnp.exp(self.gamma_log)
         (re, im), (drive_re, drive_im) = rotate(radius, angle, h), gamma[None] * inputs

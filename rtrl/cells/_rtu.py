@@ -73,6 +73,10 @@ class RTUCell(AbstractDiagonalCell):
         self.nu_log, self.theta_log = ring(ring_key, hidden_size, r_min, r_max, max_phase, timescales, dtype)
         self.nonlinear, self.activation = nonlinear, activation
 
+    @property
+    def is_linear(self) -> bool:
+        return not self.nonlinear and type(self).gate is RTUCell.gate  # a subclass may bend it
+
     def gate(self, h: Core, inputs: Float[Array, "2 n"]) -> Core:
         decay = jnp.exp(self.nu_log)
         gamma = jnp.sqrt(-jnp.expm1(-2 * decay))

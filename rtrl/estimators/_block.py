@@ -1,5 +1,6 @@
 """RTRL for dense gated cells in blocks of steps: one streaming read of the influence matrix a step."""
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from rtrl._recurrence import many_at_once
 from rtrl._types import Influence, Input, Params, State
 from rtrl.cells import (
     AbstractCell,
@@ -23,6 +25,10 @@ from rtrl.estimators._textbook import first_influence, pull_back, without_weight
 
 CHUNK_BYTES = 2**22
 """How much of the influence matrix a fold treats at once: little beside J, much beside a cache line."""
+
+
+UNROLLED = 8
+"""Slots of a loop over all of them that are compiled as one, where it runs on an accelerator."""
 
 
 class BlockMemory(eqx.Module):
@@ -230,7 +236,11 @@ def _sweep_block(
     arriving: Float[Array, "size parts n"], steps: Any, filled: Int[Array, ""]
 ) -> tuple[Float[Array, "parts n"], Float[Array, "size parts n"]]:
     """Cotangents back through the filled steps of the block, as (α, β, W), to its start, and after each step."""
+    over = functools.partial(_over_all, unroll=UNROLLED) if many_at_once() else _over_filled
+    return over(arriving, steps, filled)
 
+
+def _over_filled(arriving: Array, steps: Any, filled: Array) -> tuple[Array, Array]:
     def earlier(back: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         v, visited = carry
         r = filled - 1 - back
@@ -240,22 +250,24 @@ def _sweep_block(
     return jax.lax.fori_loop(0, filled, earlier, (jnp.zeros_like(arriving[0]), arriving))
 
 
+def _over_all(arriving: Array, steps: Any, filled: Array, *, unroll: int = 1) -> tuple[Array, Array]:
+    """A loop whose length is known beforehand: an accelerator runs it without asking the host at every turn."""
+
+    def earlier(carry: tuple[Array, Array], slot: tuple) -> tuple[tuple[Array, Array], None]:
+        (v, visited), (r, step) = carry, slot
+        v = v + visited[r]
+        return (jnp.where(r < filled, _before(v, *step), v), visited.at[r].set(v)), None
+
+    # What is visited is carried as in the loop above, so that under `vmap` both have the networks' axis first.
+    slots = jnp.arange(len(arriving)), steps
+    return jax.lax.scan(earlier, (jnp.zeros_like(arriving[0]), arriving), slots, reverse=True, unroll=unroll)[0]
+
+
 @_sweep_block.defjvp
 def _sweep_block_derivative(primals: Any, tangents: Any) -> Any:
     """A loop whose length only the run knows has no reverse derivative; one over all slots has, and is slower."""
     filled = primals[2]
-
-    def over_all(arriving: Array, steps: Any) -> tuple[Array, Array]:
-        def earlier(carry: tuple[Array, Array], slot: tuple) -> tuple[tuple[Array, Array], None]:
-            (v, visited), (r, step) = carry, slot
-            v = v + visited[r]
-            return (jnp.where(r < filled, _before(v, *step), v), visited.at[r].set(v)), None
-
-        # What is visited is carried as in the loop above, so that under `vmap` both have the networks' axis first.
-        slots = jnp.arange(len(arriving)), steps
-        return jax.lax.scan(earlier, (jnp.zeros_like(arriving[0]), arriving), slots, reverse=True)[0]
-
-    return jax.jvp(over_all, primals[:2], tangents[:2])
+    return jax.jvp(lambda arriving, steps: _over_all(arriving, steps, filled), primals[:2], tangents[:2])
 
 
 def _before(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from rtrl._recurrence import linear_recurrence, many_at_once, through
 from rtrl._types import Influence, Input, Params, Pullback, State
 from rtrl.cells import AbstractDiagonalCell, AbstractGatedCell, Linearisation, initial_influence, masked
 from rtrl.estimators._base import AbstractEstimator, add, count
@@ -123,6 +124,8 @@ def _sweep(
     reset: Bool[Array, " steps"] | None = None,
 ) -> tuple[Float[Array, "rows parts n"], Float[Array, "rows parts n"], Float[Array, "steps rows parts n"]]:
     """Cotangents back through steps: what reaches the state before them, initial states, and the state after each."""
+    if many_at_once():
+        return _all_at_once(v, arriving, alpha, reset)
 
     def earlier(carry: tuple[Array, Array], step: tuple) -> tuple[tuple[Array, Array], Array]:
         (v, v_initial), (v_here, alpha, reset) = carry, step
@@ -131,6 +134,17 @@ def _sweep(
         return to_initial(reset, before, v_initial), v
 
     (v, v_initial), visited = jax.lax.scan(earlier, (v, jnp.zeros_like(v)), (arriving, alpha, reset), reverse=True)
+    return v, v_initial, visited
+
+
+def _all_at_once(v: Array, arriving: Array, alpha: Array, reset: Array | None) -> tuple[Array, Array, Array]:
+    arriving = arriving.at[-1].add(v)
+    goes_on = alpha if reset is None else jnp.where(reset[:, None, None, None], 0, alpha)
+    later = jnp.concatenate([goes_on[1:], jnp.zeros_like(goes_on[:1])])
+    visited = linear_recurrence(later, arriving, reverse=True)
+    v, v_initial = through(visited[0], goes_on[0]), jnp.zeros_like(v)
+    if reset is not None:
+        v_initial = (through(visited, alpha) * reset[:, None, None, None]).sum(axis=0)
     return v, v_initial, visited
 
 

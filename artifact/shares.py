@@ -1,12 +1,10 @@
 """How many networks or agents succeed, with intervals, and by how much more than others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
-from scipy import stats
 
 from artifact.claims import Evidence
 from artifact.statistics import bootstrap_interval, share_difference_interval, share_interval
@@ -47,15 +45,6 @@ def _shares(found: pd.DataFrame) -> pd.DataFrame:
     ends = [share_interval(int(solved), int(of)) for solved, of in zip(found["solved"], found["of"], strict=True)]
     low, high = zip(*ends, strict=True)
     return pd.DataFrame({"share": found["solved"] / found["of"], "low": low, "high": high}, index=found.index)
-
-
-def two_sample_interval(one: ArrayLike, other: ArrayLike, statistic: Callable) -> tuple[float, float]:
-    """The 95 percent percentile-bootstrap interval of a statistic of two independent samples, `statistic(a, b, axis)`,
-    from 9999 resamples of each with a fixed seed.
-    """
-    samples = np.asarray(one, float), np.asarray(other, float)
-    interval = stats.bootstrap(samples, statistic, method="percentile", rng=np.random.default_rng(0))
-    return float(interval.confidence_interval.low), float(interval.confidence_interval.high)
 
 
 def solved_by(table: pd.DataFrame, at: tuple, condition: str, threshold: float, seen: bool = False) -> Evidence:

@@ -64,6 +64,15 @@ def share_interval(successes: int, of: int) -> tuple[float, float]:
     return float(low) if successes else 0.0, float(high) if successes < of else 1.0
 
 
+def two_sample_interval(one: ArrayLike, other: ArrayLike, statistic: Callable) -> tuple[float, float]:
+    """The 95 percent percentile-bootstrap interval of a statistic of two independent samples, `statistic(a, b, axis)`,
+    from 9999 resamples of each with a fixed seed.
+    """
+    samples = np.asarray(one, float), np.asarray(other, float)
+    interval = stats.bootstrap(samples, statistic, method="percentile", rng=np.random.default_rng(0))
+    return float(interval.confidence_interval.low), float(interval.confidence_interval.high)
+
+
 def share_difference_interval(successes: int, of: int, other: int, of_other: int) -> tuple[float, float]:
     """Newcombe's 95 percent interval of the difference of two shares, from Wilson's of each; Newcombe (1998),
     "Interval estimation for the difference between independent proportions", Statistics in Medicine 17(8), method 10.

@@ -12,6 +12,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jaxtyping.install_import_hook("rtrl", "beartype.beartype")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# What is computed is the question here, not how fast: XLA compiles in half the time.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 MAPS = pathlib.Path("/proc/self/maps")
@@ -23,14 +25,6 @@ def few_compiled_programs():
     yield
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def compiled_fast():
-    """What is computed is the question here, not how fast: XLA compiles in half the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

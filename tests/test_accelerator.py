@@ -11,18 +11,12 @@ from artifact.cost import accelerator
 from artifact.cost.parallel_scan import chunked_bptt, outputs, parallel_states
 from rtrl._recurrence import linear_recurrence
 
-CELLS = {
-    "LRU": lambda key: rtrl.LRUCell(3, 5, key=key),
-    "RTU": lambda key: rtrl.RTUCell(3, 5, key=key),
-    "RTU, nonlinear": lambda key: rtrl.RTUCell(3, 5, key=key, nonlinear=True),
-    "eLSTM": lambda key: rtrl.ELSTMCell(3, 5, key=key),
-}
+CELLS = {"LRU": rtrl.LRUCell, "RTU": rtrl.RTUCell, "eLSTM": rtrl.ELSTMCell, "Elman": rtrl.ElmanCell}
 
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Another backend than a CPU's, or so it says."""
-    jax.clear_caches()
+    """Another backend than a CPU's, or so it says; what was compiled for it is forgotten."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     yield
     jax.clear_caches()
@@ -40,23 +34,23 @@ def test_the_parallel_recurrence_is_the_loop(reverse):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("reset", [None, [0, 0, 0, 1, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0, 0]], ids=str)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("reset", [None, [1, 0, 0, 1, 0, 0, 0, 1, 0]], ids=["no reset", "resets"])
+@pytest.mark.parametrize("name", ["LRU", "RTU"])
 def test_states_are_those_of_the_steps(elsewhere, name, reset):
-    cell = CELLS[name](jax.random.key(0))
+    cell = CELLS[name](3, 5, key=jax.random.key(0))
     xs = jax.random.normal(jax.random.key(1), (9, 3))
-    state = jax.tree.map(lambda s: s + 0.7, cell.initial_state())
     flags = None if reset is None else jnp.array(reset, bool)
-    states, h = cell.trajectory(state, xs, flags), state
+    start = h = jax.tree.map(lambda s: s + 0.7, cell.initial_state())
+    states, step = jax.jit(lambda *given: cell.trajectory(*given))(start, xs, flags), jax.jit(lambda h, x: cell(h, x))
     for t in range(9):
-        h = cell(cell.initial_state() if reset and reset[t] else h, xs[t])
+        h = step(cell.initial_state() if reset and reset[t] else h, xs[t])
         at = jax.tree.map(lambda s, t=t: s[t], states)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), at, h)
 
 
 @pytest.mark.parametrize(("name", "every"), [("LRU", 6), ("eLSTM", 6), ("Elman", 1)])
 def test_learning_is_that_of_the_steps(request, name, every):
-    cell = rtrl.ElmanCell(3, 5, key=jax.random.key(0)) if name == "Elman" else CELLS[name](jax.random.key(0))
+    cell = CELLS[name](3, 5, key=jax.random.key(0))
     estimator = rtrl.RTRL(4) if name == "Elman" else rtrl.RTRL()
     xs, reset = jax.random.normal(jax.random.key(1), (24, 3)), jnp.arange(24) % 10 == 8
     ys = jnp.sin(jnp.arange(24.0))[:, None]
@@ -66,6 +60,7 @@ def test_learning_is_that_of_the_steps(request, name, every):
         return learner.run(learner.init(accelerator.model_of(cell)), xs, ys, reset=reset)[1].loss
 
     expected = learned()
+    jax.clear_caches()
     request.getfixturevalue("elsewhere")
     np.testing.assert_allclose(learned(), expected, rtol=1e-10)
 

@@ -13,7 +13,7 @@ import pytest
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "as_users_run_it")
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 @pytest.fixture

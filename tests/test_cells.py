@@ -9,8 +9,6 @@ from cells import UNITS, make_model
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 H, X = np.linspace(-1, 1, UNITS), np.array([0.3, -0.2, 2.0])
 
 

@@ -12,8 +12,6 @@ from oracles import loop_loss
 import rtrl
 from rtrl._trained import trained
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 KEY = jax.random.key(0)
 SOLVERS = [diffrax.Euler(), diffrax.Heun(), diffrax.Midpoint(), diffrax.Tsit5(), diffrax.Dopri5()]
 STOCHASTIC = [diffrax.Euler(), diffrax.EulerHeun(), diffrax.Heun(), diffrax.ItoMilstein(), diffrax.ShARK(),

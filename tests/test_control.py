@@ -14,8 +14,6 @@ from artifact.control.chunks import ChunkedActorCritic
 from artifact.control.life import Moment, begin, live, network
 from rtrl.tasks import MemoryChain, TMaze
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 KEY = jax.random.key(0)
 CELL = functools.partial(rtrl.RTUCell, hidden_size=3)
 

@@ -20,8 +20,6 @@ from law_settings import EXAMPLES, SHORT, examples_of_each
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 STEPS, PIECE = 12, 4
 
 

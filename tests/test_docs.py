@@ -11,8 +11,6 @@ import rtrl.continuous
 import rtrl.tasks
 from artifact.paths import NOTEBOOKS, ROOT, notebooks
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 DOCS = ROOT / "docs"
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PAGES = {path.name: CODE.findall(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))}

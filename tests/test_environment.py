@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from artifact.paths import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
+CUDA_LOCK = (ROOT / "requirements-cuda.lock").read_text()
 SITE_LOCK = (ROOT / "docs" / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -45,7 +46,9 @@ def test_the_installed_versions_are_the_locked_ones():
         assert version(requirement.name) == specifier.version
 
 
-@pytest.mark.parametrize(("lock", "least"), [(LOCK, 100), (SITE_LOCK, 50)], ids=["artifact", "site"])
+@pytest.mark.parametrize(
+    ("lock", "least"), [(LOCK, 100), (SITE_LOCK, 50), (CUDA_LOCK, 10)], ids=["artifact", "site", "cuda"]
+)
 def test_every_pin_has_hashes_and_no_index_is_named(lock, least):
     blocks = re.split(r"^(?=\S+==)", lock, flags=re.MULTILINE)[1:]
     assert len(blocks) > least
@@ -60,6 +63,14 @@ def test_what_makes_the_site_goes_with_the_rest_and_nobody_else_needs_it():
     assert len(site.keys() & others.keys()) > 30
     for name in site.keys() & others.keys():
         assert str(site[name].specifier) == str(others[name].specifier)
+
+
+def test_what_a_gpu_needs_goes_with_the_rest():
+    cuda, others = locked(CUDA_LOCK), locked()
+    assert {"jax", "jaxlib", "numpy"} <= cuda.keys() & others.keys()
+    assert any(name.startswith("jax-cuda") for name in cuda.keys() - others.keys())
+    for name in cuda.keys() & others.keys():
+        assert str(cuda[name].specifier) == str(others[name].specifier)
 
 
 def test_conda_takes_python_and_tex_from_conda_forge_and_the_rest_from_the_lock():

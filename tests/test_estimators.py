@@ -13,8 +13,6 @@ from cells import INPUTS, OUTPUTS, UNITS, make_model, make_stream, weighted_loss
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 STEPS = 12
 DENSE = {"elman": rtrl.ElmanCell, "ctrnn": rtrl.CTRNNCell, "gru": rtrl.GRUCell, "lstm": rtrl.LSTMCell}
 RING = np.eye(UNITS, dtype=bool)[:, np.roll(np.arange(UNITS), 1)] | (np.arange(UNITS) == 2)[:, None]

@@ -26,8 +26,6 @@ from hypothesis import strategies as st
 import rtrl
 from rtrl._learner_state import StepOutput
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 
 class Recorder(eqx.Module):
     """Stands for a learner: keeps what it is given, and counts its steps."""

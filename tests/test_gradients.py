@@ -16,8 +16,6 @@ from oracles import assert_same_leaves, is_frozen, without_frozen
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 STEPS = 13
 INPUT, WIDTH = 7, 11
 

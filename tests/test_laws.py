@@ -18,8 +18,6 @@ from law_settings import EXAMPLES, SHORT, examples_of_each
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 PROGRAMS = programs(short=SHORT)
 EACH = math.ceil(0.9 * EXAMPLES / len(PROGRAMS))
 TOLERANCE = {"float64": (1e-10, 1e-13, 1e-12), "float32": (1e-3, 1e-5, 1e-4)}

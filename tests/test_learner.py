@@ -16,8 +16,6 @@ from cells import STACKS, OscillatorCell, forms, make_model, make_stream, weight
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 
 def streams_of(xs, ys, batch):
     """Plain lists of (x, (target, weight)), one for each stream of a batch."""

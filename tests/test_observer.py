@@ -11,8 +11,6 @@ from cells import one_step
 import rtrl
 from rtrl.tasks import InLogs, Pendulum, observed, observed_error, simulated
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 KEY, GAIN, STEPS = jax.random.key(0), jnp.array([[0.4], [0.2]]), 24
 
 

@@ -25,10 +25,10 @@ from artifact.notebook import (
     elsewhere,
     mean_interval,
     over_time,
-    share_difference_interval,
     share_interval,
 )
 from artifact.paths import ROOT
+from artifact.statistics import share_difference_interval
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ from oracles import assert_same_leaves, is_frozen
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 KEY = jax.random.key(0)
 M, N, STEPS = 2, 4, 8
 RING = np.roll(np.eye(N, dtype=bool), 1, axis=1)

@@ -9,8 +9,6 @@ import pytest
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 LENGTHS = np.array([4, 1, 3, 2, 4])
 XS = np.random.default_rng(0).normal(size=(5, 4, 3))
 YS = np.random.default_rng(1).normal(size=(5, 4, 2))

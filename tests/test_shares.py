@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from artifact.shares import solved_by, solved_more_often, solvers, successes, two_sample_interval
+from artifact.shares import solved_by, solved_more_often, solvers, successes
+from artifact.statistics import two_sample_interval
 
 NETWORKS = pd.DataFrame(
     {"method": ["a"] * 12 + ["b"] * 12, "network": [*range(12)] * 2, "rate": 0.01, "diverged": np.nan,

@@ -4,11 +4,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import rtrl
-
-pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 DISCOUNT, DECAY, RATE, STEPS = 0.9, 0.8, 0.05, 12
 

@@ -9,8 +9,6 @@ import pytest
 
 import rtrl
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
-
 DISCOUNT, DECAY, RATE = 0.9, 0.7, 0.05
 
 

@@ -60,7 +60,7 @@ help: ## this list
 	@echo "Targets (times on 2 cores):"
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
-env: $(ENV) $(if $(CUDA),$(ENV)-cuda) ## the Python environment, from requirements.lock; 2 minutes, once; CUDA=1 adds what an NVIDIA GPU needs
+env: $(ENV) $(if $(filter 1,$(CUDA)),$(ENV)-cuda) ## the Python environment, from requirements.lock; 2 minutes, once; CUDA=1 adds what an NVIDIA GPU needs
 figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 12 to 20 minutes
 
 test: $(ENV) ## every notebook against its reference outputs, and the unit tests; 30 to 50 minutes
@@ -81,7 +81,7 @@ bench: $(ENV) ## time per step against floors and targets, into data/measured/; 
 # Here the question is whether everything runs: XLA compiles a fifth faster when it optimises less.
 smoke: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 smoke: $(NOTEBOOKS:%=build/smoke/%.ipynb) ## every notebook on tiny parameters, into build/smoke/; 8 minutes the first time
-extended: $(LONG:%=build/extended/%.ipynb) $(MEMORY) $(TEXT) $(CONTROL) build/extended/accelerator $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 5 hours
+extended: $(LONG:%=build/extended/%.ipynb) $(MEMORY) $(TEXT) $(CONTROL) $(if $(filter 1,$(CUDA)),build/extended/accelerator) $(if $(LAWS),build/extended/laws) ## the long studies, into data/measured/, and 20,000 examples of the two laws; 5 hours
 
 build/extended/laws: $(LAWS) $(SOURCES) | $(ENV)
 	RTRL_EXAMPLES=20000 $(PYTHON) -m pytest -n $(CORES) $(LAWS)
@@ -168,12 +168,12 @@ build/.environment%: requirements.lock
 	@mkdir -p build && touch $@
 
 # What only a GPU or the site needs lies beside the rest, at versions that go with it.
-$(ENV)-cuda: requirements-cuda.lock | $(ENV)
+$(ENV)-cuda: requirements-cuda.lock $(ENV)
 	@echo "adding what JAX needs for an NVIDIA GPU (3 GB)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cuda.lock
 	@touch $@
 
-$(SITE): docs/requirements.lock | $(ENV)
+$(SITE): docs/requirements.lock $(ENV)
 	@echo "adding what makes the site"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@

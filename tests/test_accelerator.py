@@ -11,7 +11,15 @@ from artifact.cost import accelerator
 from artifact.cost.parallel_scan import chunked_bptt, outputs, parallel_states
 from rtrl._recurrence import linear_recurrence
 
-CELLS = {"LRU": rtrl.LRUCell, "RTU": rtrl.RTUCell, "eLSTM": rtrl.ELSTMCell, "Elman": rtrl.ElmanCell}
+
+class Begun(rtrl.RTUCell):
+    """Its initial state is trained."""
+
+    def initial_state(self):
+        return self.nu_log, 0.1 * self.theta_log
+
+
+CELLS = {"LRU": rtrl.LRUCell, "RTU": Begun, "eLSTM": rtrl.ELSTMCell, "Elman": rtrl.ElmanCell}
 
 
 @pytest.fixture
@@ -25,12 +33,13 @@ def elsewhere(monkeypatch):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_parallel_recurrence_is_the_loop(reverse):
     rng = np.random.default_rng(0)
-    alpha, drive = rng.normal(size=(11, 2, 2, 4)), rng.normal(size=(11, 3, 2, 4))
+    alpha, drive, begins = rng.normal(size=(11, 2, 2, 4)), rng.normal(size=(11, 3, 2, 4)), np.arange(11) % 5 == 2
+    alpha[2] = np.nan  # belongs to what was before a beginning
     h, expected = np.zeros((3, 2, 4)), np.zeros((11, 3, 2, 4))
     for t in reversed(range(11)) if reverse else range(11):
-        h = np.einsum("rki,kli->rli", h, alpha[t]) + drive[t]
+        h = drive[t] if begins[t] else np.einsum("rki,kli->rli", h, alpha[t]) + drive[t]
         expected[t] = h
-    found = linear_recurrence(jnp.asarray(alpha), jnp.asarray(drive), reverse=reverse)
+    found = linear_recurrence(*map(jnp.asarray, (alpha, drive, begins)), reverse=reverse)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -41,6 +50,7 @@ def test_states_are_those_of_the_steps(elsewhere, name, reset):
     xs = jax.random.normal(jax.random.key(1), (9, 3))
     flags = None if reset is None else jnp.array(reset, bool)
     start = h = jax.tree.map(lambda s: s + 0.7, cell.initial_state())
+    xs = xs if reset is None else xs.at[2].set(jnp.nan)  # a beginning forgets it
     states, step = jax.jit(lambda *given: cell.trajectory(*given))(start, xs, flags), jax.jit(lambda h, x: cell(h, x))
     for t in range(9):
         h = step(cell.initial_state() if reset and reset[t] else h, xs[t])
@@ -48,16 +58,17 @@ def test_states_are_those_of_the_steps(elsewhere, name, reset):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), at, h)
 
 
-@pytest.mark.parametrize(("name", "every"), [("LRU", 6), ("eLSTM", 6), ("Elman", 1)])
+@pytest.mark.parametrize(("name", "every"), [("RTU", 6), ("eLSTM", 6), ("Elman", 1)])
 def test_learning_is_that_of_the_steps(request, name, every):
     cell = CELLS[name](3, 5, key=jax.random.key(0))
     estimator = rtrl.RTRL(4) if name == "Elman" else rtrl.RTRL()
-    xs, reset = jax.random.normal(jax.random.key(1), (24, 3)), jnp.arange(24) % 10 == 8
-    ys = jnp.sin(jnp.arange(24.0))[:, None]
+    xs = jax.random.normal(jax.random.key(1), (24, 2, 3))
+    reset = jnp.arange(24)[:, None] % jnp.array([[10, 7]]) == 5
+    ys = jnp.broadcast_to(jnp.sin(jnp.arange(24.0))[:, None, None], (24, 2, 1))
 
     def learned():
         learner = rtrl.Learner(accelerator.squared_error, estimator, optax.sgd(0.05), update_every=every)
-        return learner.run(learner.init(accelerator.model_of(cell)), xs, ys, reset=reset)[1].loss
+        return learner.run(learner.init(accelerator.model_of(cell), batch_size=2), xs, ys, reset=reset)[1].loss
 
     expected = learned()
     jax.clear_caches()

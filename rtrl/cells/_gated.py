@@ -183,18 +183,17 @@ class AbstractDiagonalCell(AbstractGatedCell):
         return jax.lax.scan(step, state, (preactivations, reset))[1]
 
     def _all_at_once(self, state: State, preactivations: tuple[Array, ...], reset: Any) -> State:
-        zero = jax.tree.map(jnp.zeros_like, state)
+        zero, nothing = jax.tree.map(jnp.zeros_like, (state, jax.tree.map(lambda a: a.sum(axis=0), preactivations)))
+        alpha = self.gate_derivatives(zero, nothing)[1].swapaxes(0, 1)
         driven = jax.vmap(lambda a: self.gate(zero, *a))(preactivations)
         drive = jnp.stack(jax.tree.leaves(driven), axis=1)[:, None]
-        alpha = self.gate_derivatives(zero, jax.tree.map(lambda a: a[0], preactivations))[1].swapaxes(0, 1)
         begins = jnp.arange(len(drive)) == 0
         origin = jnp.broadcast_to(jnp.stack(jax.tree.leaves(state)), drive.shape)
         if reset is not None:
             begins, at = begins | reset, reset[:, None, None, None]
             origin = jnp.where(at, jnp.stack(jax.tree.leaves(self.initial_state())), origin)
-        begins = begins[:, None, None, None]
-        drive = drive + jnp.where(begins, through(origin, alpha[None]), 0)
-        states = linear_recurrence(jnp.where(begins, 0, alpha[None]), drive)[:, 0]
+        drive = jnp.where(begins[:, None, None, None], through(origin, alpha[None]) + drive, drive)
+        states = linear_recurrence(jnp.broadcast_to(alpha, (len(drive), *alpha.shape)), drive, begins)[:, 0]
         return jax.tree.unflatten(jax.tree.structure(state), [states[:, k] for k in range(states.shape[1])])
 
 

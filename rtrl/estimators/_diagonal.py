@@ -138,14 +138,11 @@ def _sweep(
 
 
 def _all_at_once(v: Array, arriving: Array, alpha: Array, reset: Array | None) -> tuple[Array, Array, Array]:
-    arriving = arriving.at[-1].add(v)
-    goes_on = alpha if reset is None else jnp.where(reset[:, None, None, None], 0, alpha)
-    later = jnp.concatenate([goes_on[1:], jnp.zeros_like(goes_on[:1])])
-    visited = linear_recurrence(later, arriving, reverse=True)
-    v, v_initial = through(visited[0], goes_on[0]), jnp.zeros_like(v)
-    if reset is not None:
-        v_initial = (through(visited, alpha) * reset[:, None, None, None]).sum(axis=0)
-    return v, v_initial, visited
+    begins = jnp.zeros(len(alpha), bool) if reset is None else reset
+    cut = jnp.roll(begins, -1).at[-1].set(True)  # what comes later does not reach back past a beginning
+    visited = linear_recurrence(jnp.roll(alpha, -1, axis=0), arriving.at[-1].add(v), cut, reverse=True)
+    before, at = through(visited, alpha), begins[:, None, None, None]
+    return jnp.where(begins[0], 0, before[0]), jnp.where(at, before, 0).sum(axis=0), visited
 
 
 def _weigh(per_unit: Float[Array, "parts n"], influence: tuple[Influence, ...]) -> Params:

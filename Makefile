@@ -61,9 +61,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
 env: $(ENV) $(if $(filter 1,$(CUDA)),$(ENV)-cuda) ## the Python environment, from requirements.lock; 2 minutes, once; CUDA=1 adds what an NVIDIA GPU needs
-figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 12 to 20 minutes
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 15 to 40 minutes, by the processor
 
-test: $(ENV) ## every notebook against its reference outputs, and the unit tests; 30 to 50 minutes
+test: $(ENV) ## every notebook against its reference outputs, and the unit tests; 35 to 80 minutes, by the processor
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 \
 	  -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=40 notebooks tests
 
@@ -110,7 +110,7 @@ rehearse: $(ENV) ## what comes out otherwise with another machine's rounding, or
 lab: $(ENV) ## JupyterLab, opened on the first notebook
 	$(PYTHON) -m jupyterlab --notebook-dir notebooks --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
-freeze: figures ## execute what is stale and store the outputs in notebooks/; 12 to 20 minutes
+freeze: figures ## execute what is stale and store the outputs in notebooks/; as long as figures
 	@$(PYTHON) -m artifact.freeze
 
 paper: $(if $(TEX),figures) ## build/paper.pdf, with latexmk or tectonic; figures, then 1 minute

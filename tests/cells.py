@@ -104,7 +104,7 @@ STACKS = ["stack", "deep residual stack"]
 
 def forms(cell: str) -> list:
     """Every exact form of RTRL that serves a cell; block sizes that do not divide the streams of the tests."""
-    sizes = [1, 4, 7] if cell in DENSE else [4] if cell in STACKS else []
+    sizes = [1, 4, 7] if cell in ("elman", "lstm") else [4] if cell in (*DENSE, *STACKS) else []
     return [rtrl.RTRL(block_size=None), *(rtrl.RTRL(block_size=size) for size in sizes)]
 
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Key
 
 from artifact.comparison import Loss, ModelOf, States, Stream, begin, best, some, stages
@@ -16,6 +17,15 @@ Losses = Float[np.ndarray, "networks steps"]
 
 def squared_error(prediction: Array, target: Array) -> Array:
     return jnp.mean((prediction - target) ** 2)
+
+
+def rmsprop(learning_rate: float) -> optax.GradientTransformation:
+    """Optax's RMSprop with the same bits on every processor.
+
+    Its default takes a reciprocal square root, for which XLA starts from the processor's own approximation; square
+    roots and quotients are rounded the same everywhere.
+    """
+    return optax.rmsprop(learning_rate, eps=1e-4, eps_in_sqrt=False)
 
 
 def learned(

@@ -38,7 +38,7 @@ def chunked_bptt(
     returns the first three anew, and the losses.
     """
 
-    def of_stream(model: rtrl.Model, h: Array, xs: Array, ys: Array) -> tuple[Array, tuple[Array, Array]]:
+    def of_stream(model: Any, h: Array, xs: Array, ys: Array) -> tuple[Array, tuple[Array, Array]]:
         states = parallel_states(model.cell, h, xs)
         losses = jax.vmap(lambda y, target: loss(model.readout(y), target))(outputs(model.cell, states, xs), ys)
         return losses.mean(), (states[-1], losses)

@@ -168,14 +168,11 @@ build/.environment%: requirements.lock
 	@mkdir -p build && touch $@
 
 # What only a GPU or the site needs lies beside the rest, at versions that go with it.
-$(ENV)-cuda: requirements-cuda.lock $(ENV)
-	@echo "adding what JAX needs for an NVIDIA GPU (3 GB)"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cuda.lock
-	@touch $@
-
-$(SITE): docs/requirements.lock $(ENV)
-	@echo "adding what makes the site"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
+$(ENV)-cuda: requirements-cuda.lock
+$(SITE): docs/requirements.lock
+$(ENV)-cuda $(SITE): $(ENV)
+	@echo "adding what $(filter %.lock,$^) pins"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(filter %.lock,$^)
 	@touch $@
 
 INSTALL = $(1) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \

@@ -6,11 +6,11 @@ import time
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 import rtrl
+from artifact.cost.accelerator import model_of, reading, squared_error, stream
 from artifact.notebook import timed
 from rtrl.cells import recurrent_parameters
 from rtrl.learner import _run as run_whole_windows
@@ -110,19 +110,11 @@ class Case:
         return rtrl.Learner(squared_error, self.estimator, optax.sgd(1e-4), update_every=self.update_every)
 
     def start(self, learner: rtrl.Learner):
-        cell = self.instance
-        width = jax.eval_shape(lambda: cell.output(cell.initial_state(), cell.example_input())).size
-        model = rtrl.Model(cell, eqx.nn.Linear(width, 1, key=jax.random.key(1)))
+        model = model_of(self.instance)
         return learner.init(model, batch_size=self.batch if self.batch > 1 else None, key=jax.random.key(3))
 
     def stream(self, steps: int):
-        streams = (self.batch,) if self.batch > 1 else ()
-        width = self.instance.example_input().size
-        return jax.random.normal(jax.random.key(2), (steps, *streams, width)), jnp.zeros((steps, *streams, 1))
-
-
-def squared_error(prediction, target):
-    return jnp.sum((prediction - target) ** 2)
+        return stream(self.instance, steps, (self.batch,) if self.batch > 1 else ())
 
 
 def compiled_run(learner: rtrl.Learner, state, xs, ys):
@@ -138,9 +130,5 @@ def compiled_run(learner: rtrl.Learner, state, xs, ys):
 @functools.cache
 def floor(rows: int, columns: int) -> float:
     """Microseconds of the faster of two streaming reads of J: its sum, and the product v J."""
-    J, v = jnp.ones((rows, columns), jnp.float32), jnp.ones(rows, jnp.float32)
-    return min(_median(jax.jit(jnp.sum), J), _median(jax.jit(jnp.matmul), v, J))
-
-
-def _median(read, *arrays) -> float:
-    return 1e6 * float(np.median(timed(lambda: read(*arrays), repeats=15)))
+    reads = reading((rows, columns)).values()
+    return min(1e6 * float(np.median(timed(read, repeats=15))) for read in reads)

@@ -26,6 +26,11 @@ def locked(lock=LOCK):
     return {canonicalize_name(pin.name): pin for pin in pins if pin.marker is None or pin.marker.evaluate()}
 
 
+def assert_same_versions(these, others):
+    for name in these.keys() & others.keys():
+        assert str(these[name].specifier) == str(others[name].specifier)
+
+
 def direct():
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     return [Requirement(line) for group in groups for line in group]
@@ -61,16 +66,14 @@ def test_what_makes_the_site_goes_with_the_rest_and_nobody_else_needs_it():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["site"]
     assert {canonicalize_name(Requirement(line).name) for line in wanted} <= site.keys() - others.keys()
     assert len(site.keys() & others.keys()) > 30
-    for name in site.keys() & others.keys():
-        assert str(site[name].specifier) == str(others[name].specifier)
+    assert_same_versions(site, others)
 
 
 def test_what_a_gpu_needs_goes_with_the_rest():
     cuda, others = locked(CUDA_LOCK), locked()
     assert {"jax", "jaxlib", "numpy"} <= cuda.keys() & others.keys()
     assert any(name.startswith("jax-cuda") for name in cuda.keys() - others.keys())
-    for name in cuda.keys() & others.keys():
-        assert str(cuda[name].specifier) == str(others[name].specifier)
+    assert_same_versions(cuda, others)
 
 
 def test_conda_takes_python_and_tex_from_conda_forge_and_the_rest_from_the_lock():

@@ -26,11 +26,6 @@ def parallel_states(
     return jax.lax.associative_scan(later, (jnp.broadcast_to(eigenvalue, drive.shape), drive))[1]
 
 
-def outputs(cell: rtrl.LRUCell, states: Complex[Array, "time n"], xs: Float[Array, "time m"]) -> Float[Array, "time p"]:
-    """y_t = Re(C h_t) + D x_t."""
-    return states.real @ cell.weight_out[0].T - states.imag @ cell.weight_out[1].T + xs @ cell.skip.T
-
-
 def chunked_bptt(
     loss: Callable[[Array, Array], Array], optimizer: optax.GradientTransformation
 ) -> Callable[[Any, Any, Array, Array, Array], tuple[Any, Any, Array, Array]]:
@@ -40,7 +35,7 @@ def chunked_bptt(
 
     def of_stream(model: Any, h: Array, xs: Array, ys: Array) -> tuple[Array, tuple[Array, Array]]:
         states = parallel_states(model.cell, h, xs)
-        losses = jax.vmap(lambda y, target: loss(model.readout(y), target))(outputs(model.cell, states, xs), ys)
+        losses = jax.vmap(loss)(jax.vmap(model.predict)((states.real, states.imag), xs), ys)
         return losses.mean(), (states[-1], losses)
 
     @eqx.filter_value_and_grad(has_aux=True)

@@ -60,16 +60,19 @@ def keep_tables(
     os.replace(new, _record(study))
 
 
-def read_measured(study: str, name: str, **options: Any) -> "tuple[pd.DataFrame, dict]":
-    """A kept table and its record; both empty if the study has never been run, or not with this table.
+def read_measured(
+    study: str, name: str, where: Mapping[str, Any] | None = None, **options: Any
+) -> "tuple[pd.DataFrame, dict]":
+    """A kept table and its record; both empty if the study has never been run, not with this table, or elsewhere.
 
-    `options` are those of `pandas.read_csv`.
+    `where` are parameters that the study must have had; `options` are those of `pandas.read_csv`.
     """
     import pandas as pd  # here, because the commands of the pipeline do not need it and should start at once
 
     record = json.loads(_record(study).read_text(encoding="utf-8")) if _record(study).is_file() else {}
     table = f"{study}_{name}.csv"
-    if table not in record.get("files", []):
+    had = record.get("parameters", {})
+    if table not in record.get("files", []) or any(had.get(key) != value for key, value in (where or {}).items()):
         return pd.DataFrame(), {}
     return pd.read_csv(ROOT / MEASURED / table, **options), record
 

@@ -53,7 +53,7 @@ class Publication:
 
     def figure(self, figure: Figure, name: str, data: pd.DataFrame) -> None:
         """Writes a figure as PNG and PDF with its provenance inside, and its tidy data as CSV."""
-        self._csv(data, name)
+        self.data(data, name)
         record = json.dumps(self.provenance, sort_keys=True)
         pdf = {"Keywords": record, "CreationDate": None}
         figure.savefig(self._path(FIGURES, name, "png"), metadata={provenance.KEY: record, "Software": None})
@@ -61,7 +61,7 @@ class Publication:
 
     def table(self, data: pd.DataFrame, name: str, caption: str) -> None:
         """Writes a data frame as CSV, and as a LaTeX table with a caption for the paper."""
-        self._csv(data, name)
+        self.data(data, name)
         rows = data.style.hide(axis="index").format(_text, escape="latex", na_rep="--")
         latex = rows.format_index(escape="latex", axis=1).to_latex(  # pyright: ignore[reportAttributeAccessIssue]
             caption=caption,
@@ -89,7 +89,8 @@ class Publication:
         self._json(self._claims, "claims")
         return claim
 
-    def _csv(self, data: pd.DataFrame, name: str) -> None:
+    def data(self, data: pd.DataFrame, name: str) -> None:
+        """Writes a data frame as CSV: what a long run keeps besides the data of its figures and tables."""
         path = self._path(RESULTS, name, "csv")
         if path in self._written:
             raise ValueError(f"name: expected one not used before in this notebook, got {name!r}")

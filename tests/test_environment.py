@@ -1,7 +1,9 @@
 """pyproject.toml, requirements.lock and environment.yml describe one environment."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
@@ -99,3 +101,14 @@ def test_binder_and_the_container_make_the_same_environment():
     assert "--no-deps --no-build-isolation -e ." in (binder / "postBuild").read_text()
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
     assert container["postCreateCommand"] == "make env"
+
+
+def test_xla_is_told_to_use_no_approximation_of_one_processor(tmp_path):
+    """Else a reciprocal square root starts from the processor's own; XLA stops reading at what it takes for no flag."""
+    (flags,) = re.findall(r"^export XLA_FLAGS \?= (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    program = "import jax, numpy; jax.jit(jax.lax.rsqrt)(numpy.ones(9, numpy.float32))"
+    told = {"XLA_FLAGS": f"--xla_dump_to={tmp_path} {flags}", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    subprocess.run([sys.executable, "-c", program], env=os.environ | told, check=True)
+    code = "".join(path.read_text() for path in tmp_path.glob("*.ll"))
+    assert "llvm.sqrt" in code
+    assert "llvm.x86" not in code

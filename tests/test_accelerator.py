@@ -1,5 +1,6 @@
 """What accelerators compute otherwise than a CPU does: against plain loops, here on the CPU."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,7 @@ def test_the_parallel_recurrence_is_the_loop(reverse):
     for t in reversed(range(11)) if reverse else range(11):
         h = drive[t] if begins[t] else np.einsum("rki,kli->rli", h, alpha[t]) + drive[t]
         expected[t] = h
-    found = linear_recurrence(*map(jnp.asarray, (alpha, drive, begins)), reverse=reverse)
+    found = jax.jit(linear_recurrence, static_argnames="reverse")(alpha, drive, begins, reverse=reverse)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -68,7 +69,8 @@ def test_learning_is_that_of_the_steps(request, name, every):
 
     def learned():
         learner = rtrl.Learner(accelerator.squared_error, estimator, optax.sgd(0.05), update_every=every)
-        return learner.run(learner.init(accelerator.model_of(cell), batch_size=2), xs, ys, reset=reset)[1].loss
+        state = eqx.filter_jit(learner.init)(accelerator.model_of(cell), batch_size=2)
+        return learner.run(state, xs, ys, reset=reset)[1].loss
 
     expected = learned()
     jax.clear_caches()
@@ -92,10 +94,11 @@ def test_the_rival_is_the_same_network():
     model, optimizer = accelerator.model_of(cell), optax.sgd(0.1)
     xs, ys = jax.random.normal(jax.random.key(1), (2, 7, 3)), jnp.ones((2, 7, 1))
     learner = rtrl.Learner(accelerator.squared_error, rtrl.RTRL(), optimizer, update_every=7)
-    after, out = learner.run(learner.init(model, batch_size=2), xs.swapaxes(0, 1), ys.swapaxes(0, 1))
+    state = eqx.filter_jit(learner.init)(model, batch_size=2)
+    after, out = learner.run(state, xs.swapaxes(0, 1), ys.swapaxes(0, 1))
     start = jnp.zeros((2, 5), complex)
     update = chunked_bptt(accelerator.squared_error, optimizer)
-    updated, _, h, losses = update(model, optimizer.init(0.0), start, xs, ys)
+    updated, _, h, losses = eqx.filter_jit(update)(model, optimizer.init(0.0), start, xs, ys)
     np.testing.assert_allclose(losses.mean(axis=0), out.loss, rtol=1e-10)
     np.testing.assert_allclose(updated.cell.weight_ih, after.model.cell.weight_ih, rtol=1e-9)
-    np.testing.assert_allclose(parallel_states(cell, start[0], xs[0])[-1], h[0], rtol=1e-10)
+    np.testing.assert_allclose(eqx.filter_jit(parallel_states)(cell, start[0], xs[0])[-1], h[0], rtol=1e-10)

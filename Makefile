@@ -7,7 +7,8 @@ MAKEFLAGS += -j$(CORES)
 .DELETE_ON_ERROR:
 
 # One core for each notebook, as many notebooks side by side as there are cores: steady timings, the same bits. And no
-# mathematics of one processor alone: rsqrt would start from its own approximation. XLA reads no flag after the last.
+# mathematics of one processor alone: a division by a square root, as in a clipped gradient, would start from its own
+# approximation. XLA reads no flag behind what it does not take for one.
 export XLA_FLAGS ?= --xla_cpu_enable_platform_dependent_math=false --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1
 export JAX_PLATFORMS ?= cpu
 export OMP_NUM_THREADS ?= 1

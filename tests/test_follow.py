@@ -511,7 +511,8 @@ def test_what_else_lies_in_the_folder_stays(tmp_path):
 def test_fifty_kills_at_random_moments_change_no_bit(tmp_path):
     """One in five before the first chunk, the others as it learns or writes."""
     program = Path(__file__).with_name("killed.py")
-    environment = os.environ | {"PYTHONPATH": str(Path(rtrl.__file__).parents[1])}
+    flags = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"  # as in these tests themselves
+    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(Path(rtrl.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, program, tmp_path, "0"], env=environment, capture_output=True, text=True, check=False
     )

@@ -36,7 +36,8 @@ LARGEST = {  # numbers of the largest message, as the table in rtrl.shard's docs
 
 def started(program, *arguments, devices):
     """A process with so many virtual devices, the compiler's other flags as they are here."""
-    flags = f"--xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
+    quick = "--xla_cpu_use_fusion_emitters=false"
+    flags = f"{quick} --xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(TESTS.parent)}
     command = [sys.executable, TESTS / program, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -7,18 +7,17 @@ import jax
 import jaxtyping
 import pytest
 from checkout import Checkout
+from compiling import quick_flags
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jaxtyping.install_import_hook("rtrl", "beartype.beartype")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
-# What is computed is the question here, not how fast: XLA compiles in a third of the time. It reads its flags once, and
-# the kernels in which notebooks run beside these tests are to have those of the user.
-flags = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {flags}"
-jax.devices()
-os.environ["XLA_FLAGS"] = flags
+# XLA reads its flags once, here; the kernels in which notebooks run beside these tests are to have those of the user.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("XLA_FLAGS", quick_flags())
+    jax.devices()
 
 MAPS = pathlib.Path("/proc/self/maps")
 

@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 from cells import make_model, make_stream, weighted_loss
+from compiling import quick_flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -511,8 +512,7 @@ def test_what_else_lies_in_the_folder_stays(tmp_path):
 def test_fifty_kills_at_random_moments_change_no_bit(tmp_path):
     """One in five before the first chunk, the others as it learns or writes."""
     program = Path(__file__).with_name("killed.py")
-    flags = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"  # as in these tests themselves
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(Path(rtrl.__file__).parents[1])}
+    environment = os.environ | {"XLA_FLAGS": quick_flags(), "PYTHONPATH": str(Path(rtrl.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, program, tmp_path, "0"], env=environment, capture_output=True, text=True, check=False
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiling import quick_flags
 
 import rtrl
 from rtrl import memory
@@ -36,8 +37,7 @@ LARGEST = {  # numbers of the largest message, as the table in rtrl.shard's docs
 
 def started(program, *arguments, devices):
     """A process with so many virtual devices, the compiler's other flags as they are here."""
-    quick = "--xla_cpu_use_fusion_emitters=false"
-    flags = f"{quick} --xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
+    flags = quick_flags(f"--xla_force_host_platform_device_count={devices}")
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(TESTS.parent)}
     command = [sys.executable, TESTS / program, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

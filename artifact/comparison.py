@@ -1,7 +1,7 @@
 """The same networks on the same streams, trained side by side by one method after another."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -35,7 +35,8 @@ def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"], ba
 
     Keys go on only to estimators that ask for them: the random numbers of every step would have to be compiled.
     """
-    models, signs_keys = _fresh(model_of, keys)
+    model_keys, signs_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    models = _side_by_side([model_of(key) for key in model_keys])
     try:
         eqx.filter_eval_shape(_started, learner, models, None, batch_size)
     except ValueError:  # it draws random signs
@@ -43,11 +44,11 @@ def begin(learner: Learner, model_of: ModelOf, keys: Key[Array, " networks"], ba
     return _started(learner, models, None, batch_size)
 
 
-@eqx.filter_jit
-def _fresh(model_of: ModelOf, keys: Key[Array, " networks"]) -> tuple[Model, Key[Array, " networks"]]:
-    """The networks, and keys for estimators that are random; compiled once for all learners."""
-    model_keys, signs_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    return eqx.filter_vmap(model_of)(model_keys), signs_keys
+def _side_by_side(models: Sequence[Model]) -> Model:
+    """Models of one structure as one, every array with a leading axis. They were drawn one by one, outside `jit`: to
+    compile the random numbers of a whole network takes longer than to draw those of a hundred.
+    """
+    return jax.tree.map(lambda *a: jnp.stack(a) if eqx.is_array(a[0]) else a[0], *models)
 
 
 @eqx.filter_jit

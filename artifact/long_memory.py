@@ -51,6 +51,7 @@ def naming(stream: Callable, inputs: int, outputs: int, trial: int, solved: floa
     return Task(stream, inputs, outputs, trial, loss, named, solved, window)
 
 
+@functools.cache
 def recall(delay: int, symbols: int = 2, marked: int = 1, random_delay: bool = False) -> Task:
     """Solved: 95 of the last 100 answers are right."""
     stream = functools.partial(selective_recall, delay=delay, symbols=symbols, marked=marked, random_delay=random_delay)
@@ -66,8 +67,13 @@ class Method:
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
 
     def learner(self, task: Task) -> rtrl.Learner:
-        optimizer = optax.inject_hyperparams(self.optimizer)(learning_rate=0.0)
-        return rtrl.Learner(task.loss, self.estimator, optimizer, self.update_every, report=task.error)
+        return rtrl.Learner(task.loss, self.estimator, tunable(self.optimizer), self.update_every, report=task.error)
+
+
+@functools.cache
+def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
+    """With a learning rate that can be set from outside; one for all learners, so that none is compiled twice."""
+    return optax.inject_hyperparams(optimizer)(learning_rate=0.0)
 
 
 def model_of(task: Task, cell_of: Callable[..., rtrl.AbstractCell], key: PRNGKeyArray) -> rtrl.Model:
@@ -78,6 +84,7 @@ def model_of(task: Task, cell_of: Callable[..., rtrl.AbstractCell], key: PRNGKey
     return rtrl.Model(cell, eqx.nn.Linear(width, task.outputs, key=readout_key))
 
 
+@functools.cache
 def elstm(units: int, timescales: tuple[float, float]) -> Callable[..., rtrl.AbstractCell]:
     return functools.partial(rtrl.ELSTMCell, hidden_size=units, timescales=timescales)
 
@@ -108,8 +115,9 @@ def solve(
     answers: list[list[np.ndarray]] = [[np.zeros(0)] * 2 for _ in keys]  # when, and how wrong
     diverged = np.full(len(keys), np.nan)
     for done in range(0, trials * task.trial, steps):
-        states, *outputs = _run(learner, task, states, jax.vmap(jax.random.fold_in, (0, None))(keys, done), steps)
-        for i, (error, asked, finite) in enumerate(zip(*map(np.asarray, outputs), strict=True)):
+        xs, ys, weight = _streams(task, jax.vmap(jax.random.fold_in, (0, None))(keys, done), steps)
+        states, *outputs = _run(learner, states, xs, ys, weight)
+        for i, (asked, error, finite) in enumerate(zip(*map(np.asarray, (weight, *outputs)), strict=True)):
             at = np.flatnonzero(asked)
             answers[i] = [np.append(old, new) for old, new in zip(answers[i], (done + at, error[at]), strict=True)]
             if np.isnan(diverged[i]) and not finite.all():
@@ -131,8 +139,13 @@ def untrained(
     batch_size: int | None = None,
 ) -> States:
     """Fresh networks, each with its own rate, for streams that are cut between two updates only."""
-    states = begin(learner, functools.partial(model_of, task, cell_of), keys, batch_size)
+    states = begin(learner, _models_of(task, cell_of), keys, batch_size)
     return in_whole_windows(rtrl.set_hyperparameters(states, learning_rate=jnp.asarray(rates, float)))
+
+
+@functools.cache
+def _models_of(task: Task, cell_of: Callable[..., rtrl.AbstractCell]) -> Callable[[PRNGKeyArray], rtrl.Model]:
+    return functools.partial(model_of, task, cell_of)
 
 
 def piece(task: Task, update_every: int) -> int:
@@ -150,12 +163,22 @@ def solved_at(task: Task, at: np.ndarray, errors: np.ndarray, end: float = np.na
 
 
 @eqx.filter_jit
-def _run(learner: rtrl.Learner, task: Task, states: States, keys: Key[Array, " networks"], steps: int) -> PyTree:
-    """The states after so many steps; the error at each, whether it was asked for, and whether all was finite."""
+def _streams(task: Task, keys: Key[Array, " networks"], steps: int) -> tuple[PyTree, PyTree, Array]:
+    """Inputs, multiplied by `GAIN`, targets and weights for each network."""
 
-    def one(state: PyTree, key: PRNGKeyArray) -> PyTree:
+    def one(key: PRNGKeyArray) -> tuple[PyTree, PyTree, Array]:
         xs, ys, _, weight = task.stream(key, steps)
-        state, out = learner.run(state, GAIN * xs, ys, weight=weight)
-        return state, out.report, weight > 0, out.finite
+        return GAIN * xs, ys, weight
 
-    return eqx.filter_vmap(one)(states, keys)
+    return jax.vmap(one)(keys)
+
+
+@eqx.filter_jit
+def _run(learner: rtrl.Learner, states: States, xs: PyTree, ys: PyTree, weight: Array) -> PyTree:
+    """The states after a stream; the error at each step, and whether all was finite. One program for all delays."""
+
+    def one(state: PyTree, xs: PyTree, ys: PyTree, weight: Array) -> PyTree:
+        state, out = learner.run(state, xs, ys, weight=weight)
+        return state, out.report, out.finite
+
+    return eqx.filter_vmap(one)(states, xs, ys, weight)

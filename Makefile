@@ -63,7 +63,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1:/p' Makefile | awk -F: '{printf "%-16s %s\n", $$1, $$2}'
 
 env: $(ENV) $(if $(filter 1,$(CUDA)),$(ENV)-cuda) ## the Python environment, from requirements.lock; 2 minutes, once; CUDA=1 adds what an NVIDIA GPU needs
-figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 15 to 40 minutes, by the processor
+figures: $(NOTEBOOKS:%=build/paper/%.ipynb) paper/generated/numbers.tex ## every figure, table and number of the paper; 15 to 30 minutes, by the processor
 
 test: $(ENV) ## every notebook against its reference outputs, and the unit tests; 35 to 80 minutes, by the processor
 	$(PYTHON) -m pytest --nbval --nbval-current-env --nbval-kernel-startup-timeout 600 \

@@ -67,11 +67,11 @@ class Method:
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
 
     def learner(self, task: Task) -> rtrl.Learner:
-        return rtrl.Learner(task.loss, self.estimator, tunable(self.optimizer), self.update_every, report=task.error)
+        return rtrl.Learner(task.loss, self.estimator, _with_rate(self.optimizer), self.update_every, report=task.error)
 
 
 @functools.cache
-def tunable(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
+def _with_rate(optimizer: Callable[..., optax.GradientTransformation]) -> optax.GradientTransformation:
     """With a learning rate that can be set from outside; one for all learners, so that none is compiled twice."""
     return optax.inject_hyperparams(optimizer)(learning_rate=0.0)
 
@@ -84,7 +84,6 @@ def model_of(task: Task, cell_of: Callable[..., rtrl.AbstractCell], key: PRNGKey
     return rtrl.Model(cell, eqx.nn.Linear(width, task.outputs, key=readout_key))
 
 
-@functools.cache
 def elstm(units: int, timescales: tuple[float, float]) -> Callable[..., rtrl.AbstractCell]:
     return functools.partial(rtrl.ELSTMCell, hidden_size=units, timescales=timescales)
 
@@ -139,13 +138,8 @@ def untrained(
     batch_size: int | None = None,
 ) -> States:
     """Fresh networks, each with its own rate, for streams that are cut between two updates only."""
-    states = begin(learner, _models_of(task, cell_of), keys, batch_size)
+    states = begin(learner, functools.partial(model_of, task, cell_of), keys, batch_size)
     return in_whole_windows(rtrl.set_hyperparameters(states, learning_rate=jnp.asarray(rates, float)))
-
-
-@functools.cache
-def _models_of(task: Task, cell_of: Callable[..., rtrl.AbstractCell]) -> Callable[[PRNGKeyArray], rtrl.Model]:
-    return functools.partial(model_of, task, cell_of)
 
 
 def piece(task: Task, update_every: int) -> int:

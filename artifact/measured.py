@@ -69,12 +69,17 @@ def read_measured(
     """
     import pandas as pd  # here, because the commands of the pipeline do not need it and should start at once
 
-    record = json.loads(_record(study).read_text(encoding="utf-8")) if _record(study).is_file() else {}
-    table = f"{study}_{name}.csv"
-    had = record.get("parameters", {})
-    if table not in record.get("files", []) or any(had.get(key) != value for key, value in (where or {}).items()):
+    record, table = record_of(study, where), f"{study}_{name}.csv"
+    if table not in record.get("files", []):
         return pd.DataFrame(), {}
     return pd.read_csv(ROOT / MEASURED / table, **options), record
+
+
+def record_of(study: str, where: Mapping[str, Any] | None = None) -> dict:
+    """What is written down about a kept study; nothing if it has never been run, or not with those parameters."""
+    record = json.loads(_record(study).read_text(encoding="utf-8")) if _record(study).is_file() else {}
+    had = record.get("parameters", {})
+    return {} if any(had.get(key) != value for key, value in (where or {}).items()) else record
 
 
 def _record(study: str) -> Path:

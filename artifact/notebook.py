@@ -2,6 +2,7 @@
 
 from artifact.claims import Claim as Claim
 from artifact.claims import Evidence as Evidence
+from artifact.kept import KeptRun as KeptRun
 from artifact.measured import read_measured as read_measured
 from artifact.publication import Publication as Publication
 from artifact.statistics import bootstrap_interval as bootstrap_interval

@@ -9,6 +9,7 @@ from artifact.statistics import bootstrap_interval as bootstrap_interval
 from artifact.statistics import mean_interval as mean_interval
 from artifact.statistics import median_interval as median_interval
 from artifact.statistics import over_time as over_time
+from artifact.statistics import over_time_and_networks as over_time_and_networks
 from artifact.statistics import share_interval as share_interval
 from artifact.statistics import two_sample_interval as two_sample_interval
 from artifact.style import COLOURS as COLOURS

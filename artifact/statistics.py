@@ -53,6 +53,18 @@ def over_time(values: ArrayLike) -> tuple[float, tuple[float, float]]:
     return float(fit.params[0]), (float(low), float(high))
 
 
+def over_time_and_networks(values: ArrayLike) -> tuple[float, tuple[float, float]]:
+    """The same of many networks (networks, steps): over time and over networks, the two variances added.
+
+    Of one row of steps alone it is `over_time`.
+    """
+    rows = np.atleast_2d(values)
+    mean, (low, high) = over_time(rows.mean(axis=0))
+    lowest, highest = mean_interval(rows.mean(axis=1)) if len(rows) > 1 else (mean, mean)
+    half = float(np.hypot(high - low, highest - lowest)) / 2
+    return mean, (mean - half, mean + half)
+
+
 def share_interval(successes: int, of: int) -> tuple[float, float]:
     """Wilson's 95 percent interval of a share; Wilson (1927), "Probable inference, the law of succession, and
     statistical inference", Journal of the American Statistical Association 22(158).

@@ -37,8 +37,14 @@ class KeptRun:
                 f"name: expected a table that the kept run has, got {name!r}: `make extended` runs it anew"
             )
         if by:
-            medians, ends = here.groupby(by)[value].median(), kept.groupby(by)[value].agg(["min", "max"])
-            ends = ends.loc[medians.index]
             print(f"measured on {self.record['date']} by `{self.record['command']}`")
-            print("this run's medians lie among its values:", bool(medians.between(ends["min"], ends["max"]).all()))
+            print("this run's medians lie among its values:", _among(here, kept, by, value))
         return kept
+
+
+def _among(here: pd.DataFrame, kept: pd.DataFrame, by: Sequence[str], value: str) -> bool:
+    """Whether every group's median lies between the group's ends, or is equal to one but for rounding."""
+    medians = here.groupby(by)[value].median()
+    ends = kept.groupby(by)[value].agg(["min", "max"]).loc[medians.index]
+    slack = 1e-3 * medians.abs()
+    return bool(medians.between(ends["min"] - slack, ends["max"] + slack).all())

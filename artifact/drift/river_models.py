@@ -1,4 +1,4 @@
-"""The adaptive regressors of river (Montiel et al. 2021, JMLR 22(110)), each at three settings."""
+"""The adaptive regressors of river (Montiel et al. 2021, JMLR 22(110)), each at four settings."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from artifact.drift.tracking import forecast_then_learn, lagged, predict_then_le
 Run = Callable[[Float[np.ndarray, "steps features"], Float[np.ndarray, " steps"]], Float[np.ndarray, " steps"]]
 """Squared errors along a stream, from what is known at each step and what comes."""
 
-GRACE = (20, 50, 200)
+GRACE = (20, 50, 100, 200)
 """Of trees: the steps that a leaf sees between two attempts to split it."""
 
 
@@ -46,7 +46,7 @@ def adaptive_forest(grace: int, trees: int) -> Run:
 
 
 def settings(rates: Sequence[float], lags: int, trees: int) -> dict[str, list[Run]]:
-    """The models, each at three settings: of its rate, or of its trees' patience."""
+    """The models, each at as many settings as there are rates, or at four of its trees' patience."""
     return {
         "linear, ADWIN": [linear(rate) for rate in rates],
         "SNARIMAX": [snarimax(rate, lags) for rate in rates],

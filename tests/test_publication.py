@@ -17,14 +17,17 @@ import pytest
 from pypdf import PdfReader
 
 from artifact import provenance, scatter, status
+from artifact.measured import keep_tables
 from artifact.notebook import (
     Claim,
     Evidence,
+    KeptRun,
     Publication,
     bootstrap_interval,
     elsewhere,
     mean_interval,
     over_time,
+    over_time_and_networks,
     share_interval,
 )
 from artifact.paths import ROOT
@@ -261,6 +264,39 @@ def test_the_interval_over_time_is_newey_and_west_s():
     np.testing.assert_allclose(mean, series.mean())
     np.testing.assert_allclose([low, high], mean + np.array([-1, 1]) * 1.959964 * (long_run / 400) ** 0.5, rtol=1e-6)
     assert high - low > 1.5 * 2 * 1.96 * series.std() / 20  # wider than if steps were independent
+
+
+def test_over_networks_too_the_two_variances_are_added():
+    rng = np.random.default_rng(1)
+    steps, networks = rng.normal(size=400), 0.2 * rng.normal(size=(12, 1))
+    mean, (low, high) = over_time_and_networks(steps + networks)
+    _, in_time = over_time(steps + networks.mean())
+    among = mean_interval(networks[:, 0])
+    np.testing.assert_allclose(mean, steps.mean() + networks.mean())
+    np.testing.assert_allclose((high - low) ** 2, np.ptp(in_time) ** 2 + np.ptp(among) ** 2)
+    np.testing.assert_allclose(over_time_and_networks(steps)[1], over_time(steps)[1])  # of one row alone
+
+
+def test_a_kept_run_stands_in_for_one_with_its_parameters_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("artifact.measured.ROOT", tmp_path)
+    kept = pd.DataFrame({"method": ["exact"] * 3 + ["poor"] * 3, "score": [1.0, 2, 3, 7, 8, 9]})
+    path = tmp_path / "01_exactness_scores.csv"
+    kept.to_csv(path, index=False)
+    keep_tables("01_exactness", [path], "make extended", parameters={"seed": 0, "steps": 10, "networks": 3})
+    here = pd.DataFrame({"method": ["exact"] * 2, "score": [2.0, 2.5]})
+
+    longer = KeptRun("01_exactness", ["poor"], {"seed": 0, "steps": 10})
+    assert longer.left(["exact", "poor"]) == ["exact"]
+    pd.testing.assert_frame_equal(longer.table("scores", here, ["method"], "score"), kept)
+    assert capsys.readouterr().out.endswith("among its values: True\n")
+    longer.table("scores", here + {"method": "", "score": 2}, ["method"], "score")
+    assert capsys.readouterr().out.endswith("among its values: False\n")
+    with pytest.raises(ValueError, match="name: expected a table that the kept run has, got 'rates': `make extended`"):
+        longer.table("rates", here)
+
+    for other in (KeptRun("01_exactness", [], {"seed": 0}), KeptRun("01_exactness", ["poor"], {"seed": 1})):
+        assert other.left(["exact", "poor"]) == ["exact", "poor"]
+        assert other.table("scores", here, ["method"], "score") is here
 
 
 def test_every_kept_study_has_its_line_in_the_status():

@@ -7,6 +7,7 @@ from scipy import stats
 from artifact.comparison import broke_down
 from artifact.drift.adapting import running
 from artifact.drift.annotated import agreed, scaled_changes
+from artifact.drift.regrets import above_noise, breakdowns, curve, of_networks
 from artifact.drift.tracking import lagged, predict_then_learn, recursive_least_squares
 from artifact.statistics import median_interval
 
@@ -94,3 +95,26 @@ def test_broken_networks_are_counted_and_bins_are_whole():
     losses = np.array([[1.0, 2, 3, 4, 5], [1, np.nan, 3, 4, 5], [1, 2, 3, np.inf, 5]])
     assert broke_down(losses) == f"2 of {len(losses)}"
     np.testing.assert_array_equal(running(losses[:1], 2), [[1.5, 3.5]])
+
+
+def test_what_is_kept_of_a_network_is_its_regret_in_the_phases_it_is_named_after():
+    phase, noise = 40, 0.5
+    losses = np.full((3, 4 * phase), noise) + np.repeat([4.0, 3.0, 2.0, 1.0], phase)  # a phase each
+    losses[1, 2 * phase + 6 :] = noise  # recovered after six steps of the third phase
+    losses[2, 3 * phase] = np.nan
+    rows = of_networks(above_noise(losses, noise), phase, change=2 * phase)
+    assert rows["finite"].tolist() == [True, True, False]
+    assert breakdowns(rows) == "1 of 3"
+    np.testing.assert_allclose(rows["first fifth"], 4)
+    np.testing.assert_allclose(rows["second phase"], 3)
+    np.testing.assert_allclose(rows["third phase's fifth"], [2, 2 * 6 / 8, 2])
+    np.testing.assert_allclose(rows["regret"], [1.5, 2 * 6 / (2 * phase), np.inf])
+    np.testing.assert_allclose(rows["last phase"], [1, 0, np.inf])
+    np.testing.assert_allclose(rows["recovered"], [np.inf, 8, np.inf])  # at the end of the first bin of two below 0.1
+
+
+def test_a_curve_is_the_median_over_networks_in_the_middles_of_bins():
+    of = curve(np.arange(10.0)[:, None] + np.array([0.0, 0, 100, 100]), 2)
+    np.testing.assert_array_equal(of["step"], [1, 3])
+    np.testing.assert_array_equal(of["regret"], [4.5, 104.5])
+    np.testing.assert_array_equal(of["low"], [1, 101])

@@ -1,5 +1,6 @@
 """Says which figure came from which inputs, and what is stale."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -34,11 +35,11 @@ def read(path: Path) -> dict:
 
 def studies() -> list[str]:
     """A line for each kept study: when it was measured, and what has changed since."""
-    lines = []
+    lines, package, inputs = [], provenance.package(), functools.cache(provenance.inputs)
     for path in sorted((ROOT / MEASURED).glob("*_provenance.json")):
         record, study = json.loads(path.read_text(encoding="utf-8")), path.stem.removesuffix("_provenance")
         notebook = study.removesuffix("_rehearsal")
-        now = provenance.inputs(notebook) if notebook in notebooks() else provenance.package()
+        now = inputs(notebook) if notebook in notebooks() else package
         now = {kind: now[kind] for kind in ("package", "lock", "notebook") if kind in now}
         since = ", ".join(provenance.changed(record["inputs"], now)) or "nothing" if "inputs" in record else "not known"
         lines.append(f"{MEASURED}/{study}: measured {record['date']}; changed since: {since}")

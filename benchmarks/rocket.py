@@ -1,8 +1,9 @@
 """ROCKET and MiniRocket on the spoken vowels: `pip install aeon`, then `python benchmarks/rocket.py`.
 
 Dempster, Petitjean & Webb (2020), "ROCKET: exceptionally fast and accurate time series classification using random
-convolutional kernels", Data Mining and Knowledge Discovery 34(5). `aeon` has them, but asks for an older numpy than the
-rest of the artifact, so that this runs in an environment of its own and its result is kept in data/measured/.
+convolutional kernels", Data Mining and Knowledge Discovery 34(5); Dempster, Schmidt & Webb (2021), "MiniRocket: a very
+fast (almost) deterministic transform for time series classification", KDD. `aeon` has them, but asks for an older numpy
+than the rest of the artifact, so that this runs in an environment of its own and its result is kept in data/measured/.
 """
 
 import datetime
@@ -30,14 +31,14 @@ def utterances(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     table = pd.read_csv(ROOT / "data/japanese_vowels.csv.gz")
-    (train, speakers), (test, truth) = (utterances(table[table.iloc[:, 0] == name]) for name in ("train", "test"))
-    rows = []
+    (train, speakers), (test, truth) = (utterances(table[table["set"] == name]) for name in ("train", "test"))
+    tables = []
     for method, classifier in CLASSIFIERS.items():
-        for seed in SEEDS:
-            right = classifier(random_state=seed).fit(train, speakers).predict(test) == truth
-            rows += [{"method": method, "seed": seed, "utterance": i, "right": int(r)} for i, r in enumerate(right)]
-            print(method, seed, f"{100 * right.mean():.1f} % correct", flush=True)
-    means = pd.DataFrame(rows).groupby(["method", "utterance"], sort=False)["right"].mean().reset_index()
+        right = [classifier(random_state=seed).fit(train, speakers).predict(test) == truth for seed in SEEDS]
+        print(method, [f"{100 * each.mean():.1f}" for each in right], "% correct", flush=True)
+        of = {"method": method, "utterance": range(len(truth)), "right": np.mean(right, axis=0)}
+        tables.append(pd.DataFrame(of))
+    means = pd.concat(tables)
     means.to_csv(f"{STUDY}_utterances.csv", index=False, float_format="%.10g", lineterminator="\n")
     record = {
         "files": [f"{STUDY.name}_utterances.csv"],

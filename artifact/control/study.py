@@ -81,8 +81,8 @@ def every_16() -> Rows:
 
 
 def noisy() -> Rows:
-    """Signs that mean nothing, all along the corridor; rates from the shorter one, since in that of 40 hardly any
-    agent finds the way, and the best of rates that all fail is chance.
+    """Signs that mean nothing, all along the corridor; rates from the shorter one, since in that of 40 too few of the
+    agents that tune find the way to tell rates apart.
     """
     for method in ("RTRL", "TBPTT(10)", "TBPTT(1)", "chunks of 16"):
         yield from compared(noisy_maze, (20, 40), STEPS, 20, method, "eLSTM")

@@ -32,14 +32,14 @@ class Coder:
             state, _ = learner.step(eqx.combine(arrays, rest), show(seen), target)
             return eqx.filter(state, eqx.is_array)
 
-        self._chances, self._learned = chances, learned
+        self.chances, self.learned = chances, learned
 
     def _follow(self, next_symbol: Callable[[np.ndarray], tuple[int, int]], length: int) -> None:
         """Predicts, asks for the symbol that came, learns from it: encoder and decoder are this loop."""
         arrays, seen = self.arrays, np.zeros(CONTEXT, int)
         for _ in range(length):
-            number, target = next_symbol(np.asarray(self._chances(arrays, seen)))
-            arrays = self._learned(arrays, seen, target)
+            number, target = next_symbol(np.asarray(self.chances(arrays, seen)))
+            arrays = self.learned(arrays, seen, target)
             seen = np.concatenate([[number], seen[:-1]])
 
     def encode(self, data: bytes) -> tuple[UInt32[np.ndarray, " words"], float]:

@@ -56,7 +56,7 @@ class History:
         tail = bytes(self._text[-max(ORDERS) :])
         word = self._word or crc32(tail[-1:], 7)
         hashes = [crc32(tail[len(tail) - order :] if order <= len(tail) else tail, order) for order in ORDERS]
-        hashes += [word, crc32(word.to_bytes(4, "little"), self._last_word)]
+        hashes += [word, crc32(word.to_bytes(4, "little") + self._last_word.to_bytes(4, "little"))]
         return hashes, self._text[self._at] if self._repeated else 0, self._repeated, tail[-1] if tail else 0
 
 

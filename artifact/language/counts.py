@@ -112,7 +112,7 @@ def predict(
 def learn(mixture: Mixture, seen: Predicted, bit: Int[Array, ""]) -> Mixture:
     """Counts the bit; every weight takes a step down the code length of its own set's prediction."""
     came, everyone = bit.astype(jnp.float32), jnp.arange(CONTEXTS)
-    rate = jnp.maximum(LOWEST_RATE, RATE / jnp.sqrt(1 + mixture.bytes / 1000))
+    rate = jnp.maximum(LOWEST_RATE, RATE / jnp.sqrt(1 + mixture.bytes.astype(jnp.float32) / 1000))
     missed = came - jax.nn.sigmoid(seen.scores)
     right = (seen.goes_on == (bit == 1)).astype(jnp.float32)
     of_repeat = jnp.where(seen.length > 0, OF_CHANCES * (right - mixture.sure[seen.length]), 0)
@@ -122,7 +122,7 @@ def learn(mixture: Mixture, seen: Predicted, bit: Int[Array, ""]) -> Mixture:
         slots=mixture.slots.at[seen.slots].set(after, unique_indices=True, mode="promise_in_bounds"),
         chances=mixture.chances.at[everyone, seen.pairs].add(of_contexts, unique_indices=True),
         sure=mixture.sure.at[seen.length].add(of_repeat),
-        weights=mixture.weights.at[seen.rows].add(rate * missed[:, None] * seen.inputs, unique_indices=True),
+        weights=mixture.weights.at[seen.rows].add(jnp.outer(rate * missed, seen.inputs), unique_indices=True),
         last=mixture.last.at[seen.rows[0]].add(OF_LAST * rate * (came - seen.chance) * seen.scores),
     )
 
@@ -154,7 +154,7 @@ def charge(
             bits = -jnp.log2(jnp.where(bit == 1, seen.chance, 1 - seen.chance))
             return (learn(mixture, seen, bit), 2 * beginning + bit), bits
 
-        (mixture, _), bits = lax.scan(of_bit, (mixture, jnp.int32(1)), jnp.arange(BITS))
+        (mixture, _), bits = lax.scan(of_bit, (mixture, jnp.int32(1)), jnp.arange(BITS, dtype=jnp.int32))
         return mixture._replace(bytes=mixture.bytes + 1), bits.sum()
 
     return lax.scan(of_byte, mixture, (contexts, text, networks))

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, PyTree, UInt8
+from scipy.special import softmax
 
 import rtrl
 from artifact.data import Vocabulary, chunks, king_james
@@ -21,18 +22,16 @@ NETWORKS, BYTES = 5, 300_000
 
 
 def byte_chances(
-    logits: Float[np.ndarray, "time classes"], known: Int[np.ndarray, " time"], alphabet: bytes
+    chances: Float[np.ndarray, "time classes"], known: Int[np.ndarray, " time"], alphabet: bytes
 ) -> Float[np.ndarray, "time 256"]:
     """The chance of each byte from those of the numbers: of a number not yet given none, and what announces a new
     symbol shared by all bytes that have not come yet. `known` counts the numbers given before each prediction.
     """
-    numbers = np.full(256, len(alphabet) + 1)
+    numbers = np.full(256, chances.shape[1])
     numbers[np.frombuffer(alphabet, np.uint8)] = np.arange(1, len(alphabet) + 1)
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-    given = numbers <= known[:, None]
-    of_new = chances[:, :1] / np.maximum(256 - known[:, None], 1)
-    chances = np.where(given, chances[:, np.where(numbers < chances.shape[1], numbers, 0)], of_new)
-    return (chances / chances.sum(axis=1, keepdims=True)).astype(np.float32)
+    shared = chances[:, :1] / np.maximum(256 - known[:, None], 1)
+    of_bytes = np.where(numbers <= known[:, None], np.pad(chances, ((0, 0), (0, 1)))[:, numbers], shared)
+    return (of_bytes / of_bytes.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def opinions(
@@ -46,7 +45,7 @@ def opinions(
     pieces = ((show(seen), target) for seen, target in chunks((stream.contexts, stream.targets), CHUNK))
     read = rtrl.follow(learner, untrained, pieces, chunk=CHUNK, progress=False)
     for (_, output), now in zip(read, chunks(known, CHUNK), strict=True):
-        yield byte_chances(np.asarray(output.prediction), now, vocabulary.known)
+        yield byte_chances(softmax(output.prediction, axis=1), now, vocabulary.known)
 
 
 def one_pass(

@@ -12,6 +12,9 @@ from artifact.errors import ArtifactError
 from artifact.paths import RESULTS, tier_root
 from artifact.statistics import holm, p_of_interval
 
+Headings = Mapping[str, Mapping[str, Sequence[str]]]
+"""For each heading its statements, and for each statement its claims."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
@@ -52,12 +55,20 @@ def published(tier: str) -> list[tuple[str, Claim]]:
     return [(record["notebook"], claim) for record, claim in zip(records, claims, strict=True)]
 
 
-def ledger(headings: Mapping[str, Mapping[str, Sequence[str]]], tier: str) -> list[Row]:
+def only_published(headings: Headings, tier: str) -> Headings:
+    """The headings without the claims that a tier has not published, and without statements left with none."""
+    there = {claim.name for _, claim in published(tier)}
+    return {
+        heading: {row: [name for name in names if name in there] for row, names in rows.items() if there & {*names}}
+        for heading, rows in headings.items()
+    }
+
+
+def ledger(headings: Headings, tier: str) -> list[Row]:
     """One row for each statement and each rival among its evidence, in the order of `headings`.
 
-    `headings` names for each heading its statements, and for each statement its claims. Raises `ArtifactError` if a
-    statement has no claim, a claim is not published, or a published one is under no statement: a statement without a
-    computed verdict cannot stand.
+    Raises `ArtifactError` if a statement has no claim, a claim is not published, or a published one is under no
+    statement: a statement without a computed verdict cannot stand.
     """
     statements = {row: names for rows in headings.values() for row, names in rows.items()}
     claims = published(tier)

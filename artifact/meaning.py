@@ -10,6 +10,7 @@ from artifact.paths import ROOT
 PACKAGES = ("artifact", "rtrl")
 
 
+@functools.cache
 def meaning(source: str) -> str:
     """The source as its syntax tree says it: a change of a comment, a docstring or the layout leaves it as it is."""
     tree = ast.parse(source)

@@ -2,12 +2,14 @@
 
 import gzip
 import hashlib
+import importlib.metadata
 import importlib.util
 import itertools
 import platform
 import pydoc_data.topics
 import random
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,7 @@ from artifact.data import (
     chunks,
     digits,
     el_nino,
+    equinox_source,
     heart_rate,
     japanese_vowels,
     king_james,
@@ -52,7 +55,7 @@ SERIES = {loader.__name__: loader for loader in (laser, sunspots, el_nino, sp500
 SERIES |= {loader.__name__: loader for loader in (sp500_bars, nasdaq_bars)}
 SERIES |= {f"heart_rate, {name}": partial(heart_rate, name) for name in ("clean", "noisy", "driving")}
 ALL = SERIES | {loader.__name__: loader for loader in (king_james, python_topics, japanese_vowels, digits, mnist1d)}
-ALL |= {"annotated_series": annotated_series}
+ALL |= {loader.__name__: loader for loader in (annotated_series, equinox_source)}
 
 
 def test_king_james_is_the_recorded_text():
@@ -315,6 +318,17 @@ def test_a_missing_or_changed_series_is_refused(name, monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=rf"^{name}: expected the package .* found none; get it with"):
         SERIES[name]()
+
+
+def test_source_is_that_of_the_pinned_package(monkeypatch, tmp_path):
+    text, record = equinox_source()
+    assert record.package == f"equinox=={importlib.metadata.version('equinox')}"
+    assert (len(text), len(np.unique(text))) == (560_033, 104)
+    assert text.tobytes().startswith(Path(importlib.util.find_spec("equinox").origin).read_bytes())
+    (tmp_path / "__init__.py").write_text("another")
+    monkeypatch.setattr(_text, "installed_file", lambda *_: tmp_path / "__init__.py")
+    with pytest.raises(DataError, match=r"^equinox_source: expected content with sha256 .*equinox==0.13.8"):
+        equinox_source()
 
 
 @pytest.mark.parametrize("name", ALL)

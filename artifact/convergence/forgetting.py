@@ -50,10 +50,12 @@ def apart(
     """Distance of two copies' states and of their influence matrices, from the moment when they share data."""
     cell_key, one, other, shared = jax.random.split(key, 4)
     cell, xs = scaled_cell(cell_key, activation, q), ring_walk(shared, length)
-    (h, j, _), (g, i, _) = (
-        carried(cell, xs, carried(cell, 3 * ring_walk(past, 200, stay=0.2))[2]) for past in (one, other)
-    )
-    return jnp.linalg.norm(h - g, axis=1), jnp.linalg.norm(j - i, axis=(1, 2))
+
+    def after(past):
+        return carried(cell, xs, carried(cell, 3 * ring_walk(past, 200, stay=0.2))[2])[:2]
+
+    states, matrices = jax.vmap(after)(jnp.stack([one, other]))
+    return jnp.linalg.norm(states[0] - states[1], axis=1), jnp.linalg.norm(matrices[0] - matrices[1], axis=(1, 2))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 3))

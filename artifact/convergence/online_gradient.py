@@ -52,10 +52,9 @@ def averaged(
 ) -> Float[Array, "runs times parameters"]:
     """Running means of the online gradient over one stream for each key, after every `PIECE` steps."""
     learner = rtrl.Learner(squared_error, estimator, SUMMING)
+    arrays, static = eqx.partition(learner.init(model), eqx.is_array)
 
     def one(key):
-        arrays, static = eqx.partition(learner.init(model), eqx.is_array)
-
         def go_on(arrays, stretch):
             state, _ = learner.run(eqx.combine(arrays, static), *stretch)
             total = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(state.optimizer)])

@@ -24,6 +24,7 @@ from artifact.data._speech import Utterances as Utterances
 from artifact.data._speech import japanese_vowels as japanese_vowels
 from artifact.data._stream import check_series as check_series
 from artifact.data._stream import chunks as chunks
+from artifact.data._text import equinox_source as equinox_source
 from artifact.data._text import king_james as king_james
 from artifact.data._text import python_topics as python_topics
 from artifact.data._vocabulary import Vocabulary as Vocabulary

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import platform
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +28,16 @@ PYTHON_TOPICS = Record(
     rate="one byte a step",
     sha256="of the text found: it differs between releases of Python",
     repair="a full installation of {package}",
+)
+
+EQUINOX_SOURCE = Record(
+    name="equinox_source",
+    package="equinox==0.13.8",
+    source="all Python files of the package, one after the other, sorted by their paths",
+    licence="Apache-2.0",
+    units="bytes (UTF-8)",
+    rate="one byte a step",
+    sha256="58aa3f27ff8e6226acb94a16979f30a0e2782fffe81910b548093ea94c0f085d",
 )
 
 
@@ -54,6 +65,16 @@ def python_topics() -> tuple[np.ndarray, Record]:
             f"{PYTHON_TOPICS.remedy}"
         ) from None
     return text, dataclasses.replace(PYTHON_TOPICS, sha256=digest(text))
+
+
+def equinox_source() -> tuple[np.ndarray, Record]:
+    """A library's Python source as bytes: a uint8 array of shape (560033,) with 104 distinct values, and its record.
+
+    Raises `DataError` if the package is missing or its files are not those recorded.
+    """
+    folder = installed_file(EQUINOX_SOURCE, "equinox", "__init__.py").parent
+    files = sorted(folder.rglob("*.py"), key=lambda file: file.relative_to(folder).as_posix())
+    return EQUINOX_SOURCE.read(lambda: np.frombuffer(b"".join(map(Path.read_bytes, files)), np.uint8)), EQUINOX_SOURCE
 
 
 def _readers_edition(source: str) -> np.ndarray:

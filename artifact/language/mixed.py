@@ -6,19 +6,21 @@ from time import perf_counter
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, PyTree, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy.special import softmax
 
 import rtrl
-from artifact.data import Vocabulary, chunks, king_james
+from artifact.data import Vocabulary, chunks, equinox_source, king_james
 from artifact.errors import run
 from artifact.language.contexts import History, contexts_of
 from artifact.language.counts import begin, charge
+from artifact.language.programs import sizes
 from artifact.language.several import METHODS, UNITS
 from artifact.language.stacks import CAPACITY, CHUNK, numbered, show, stack_learner, stack_model
 from artifact.parts import keep_parts
 
 NETWORKS, BYTES = 5, 300_000
+SOURCE_CAPACITY = 128
 
 
 def byte_chances(
@@ -35,14 +37,15 @@ def byte_chances(
 
 
 def opinions(
-    learner: rtrl.Learner, untrained: PyTree, text: UInt8[np.ndarray, " bytes"]
+    method: str, number: int, text: UInt8[np.ndarray, " bytes"], capacity: int = CAPACITY
 ) -> Iterator[Float[np.ndarray, "chunk 256"]]:
     """What a network, learning as it reads, says of every byte before it sees it; chunk by chunk."""
-    vocabulary = Vocabulary(capacity=CAPACITY)
+    learner, vocabulary = stack_learner(METHODS[method]), Vocabulary(capacity)
+    untrained = learner.init(stack_model(UNITS, jax.random.key(100 + number), capacity))
     stream = numbered(text, vocabulary)
     new = stream.targets == 0
     known = np.cumsum(new) - new
-    pieces = ((show(seen), target) for seen, target in chunks((stream.contexts, stream.targets), CHUNK))
+    pieces = ((show(seen, capacity), target) for seen, target in chunks((stream.contexts, stream.targets), CHUNK))
     read = rtrl.follow(learner, untrained, pieces, chunk=CHUNK, progress=False)
     for (_, output), now in zip(read, chunks(known, CHUNK), strict=True):
         yield byte_chances(softmax(output.prediction, axis=1), now, vocabulary.known)
@@ -71,10 +74,8 @@ def with_networks(
     method: str, networks: int, text: UInt8[np.ndarray, " bytes"], read: Sequence[int]
 ) -> Iterator[pd.DataFrame]:
     """The same of counts mixed with a network that learns by a method, for several networks."""
-    learner = stack_learner(METHODS[method])
     for number in range(networks):
-        untrained = learner.init(stack_model(UNITS, jax.random.key(100 + number)))
-        yield _rows(method, number, read, *one_pass(text, opinions(learner, untrained, text)))
+        yield _rows(method, number, read, *one_pass(text, opinions(method, number, text)))
 
 
 def _rows(method: str, number: int, read: Sequence[int], bits: np.ndarray, seconds: np.ndarray) -> pd.DataFrame:
@@ -107,8 +108,23 @@ def whole_chunks() -> Iterator[pd.DataFrame]:
     yield from with_networks("chunks of 16", 1, text, [1_000_000, len(text)])
 
 
+def source() -> Iterator[pd.DataFrame]:
+    """Python source, which nothing was tuned on: programs, counts, networks alone, and both mixed."""
+    text = equinox_source()[0][:BYTES]
+    yield sizes(text.tobytes(), repeats=1).rename(columns={"program": "method"}).drop(columns="us per byte")
+    yield counted(text, [BYTES]).drop(columns="us per byte")
+    for method in METHODS:
+        for number in range(NETWORKS):
+            said = np.concatenate(list(opinions(method, number, text, capacity=SOURCE_CAPACITY)))
+            alone = -np.log2(said[np.arange(BYTES), text]).mean()
+            mixed = _rows(method, number, [BYTES], *one_pass(text, iter(chunks(said, CHUNK))))
+            yield mixed.drop(columns="us per byte").assign(**{"network alone": alone})
+
+
 def main() -> None:
-    keep_parts("artifact.language.mixed", "06_language_mixed", "networks", (beginning, whole, whole_chunks), __doc__)
+    keep_parts(
+        "artifact.language.mixed", "06_language_mixed", "networks", (beginning, whole, whole_chunks, source), __doc__
+    )
 
 
 if __name__ == "__main__":

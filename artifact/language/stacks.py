@@ -41,16 +41,16 @@ def numbered(text: UInt8[np.ndarray, " bytes"], vocabulary: Vocabulary) -> Text:
     return Text(contexts, np.where(is_new, 0, numbers), name_bits)
 
 
-def show(seen: Int[Array | np.ndarray, "... context"]) -> Float[Array, "... inputs"]:
+def show(seen: Int[Array | np.ndarray, "... context"], capacity: int = CAPACITY) -> Float[Array, "... inputs"]:
     """The input for a context: the one-hot vectors of the last bytes, side by side."""
-    return jax.nn.one_hot(seen, CAPACITY).reshape(*seen.shape[:-1], CONTEXT * CAPACITY)
+    return jax.nn.one_hot(seen, capacity).reshape(*seen.shape[:-1], CONTEXT * capacity)
 
 
-def stack_model(units: int, key: PRNGKeyArray) -> rtrl.Model:
+def stack_model(units: int, key: PRNGKeyArray, capacity: int = CAPACITY) -> rtrl.Model:
     """Two layers of eLSTM (Irie et al. 2024), normalised, and a linear readout."""
     first, second, last = jax.random.split(key, 3)
-    cells = rtrl.ELSTMCell(CONTEXT * CAPACITY, units, key=first), rtrl.ELSTMCell(units, units, key=second)
-    readout = eqx.nn.Sequential([eqx.nn.LayerNorm(units), eqx.nn.Linear(units, CAPACITY, key=last)])
+    cells = rtrl.ELSTMCell(CONTEXT * capacity, units, key=first), rtrl.ELSTMCell(units, units, key=second)
+    readout = eqx.nn.Sequential([eqx.nn.LayerNorm(units), eqx.nn.Linear(units, capacity, key=last)])
     return rtrl.Model(rtrl.StackedCell(cells, normalise=True), readout)
 
 

@@ -57,6 +57,8 @@ HEADINGS: Headings = {
         "It predicts text better, small dense networks": ["beats_compressors_on_language"],
         "It predicts text better, wide diagonal stacks": ["stack_beats_compressors"],
         "It is the state of the art on text": ["state_of_the_art_language"],
+        "It saves bits, mixed with context counts": ["adds_to_counts"],
+        "Mixed with context counts, it is the state of the art on text": ["state_of_the_art_mixture"],
     },
     "Acting from memory": {
         "It learns to act from memory, in one stream": ["control_solves"],

@@ -96,8 +96,8 @@ build/extended/long_memory: $(SOURCES) | $(ENV)
 
 build/extended/text: $(SOURCES) | $(ENV)
 	$(PYTHON) -m artifact.language.several
-	$(PYTHON) -m artifact.language.mixed
-	$(if $(shell command -v zpaq),$(PYTHON) -m artifact.language.programs,@echo "zpaq is not installed (Debian: zpaq); what was kept of all programs stays")
+	$(PYTHON) -m artifact.language.mixed beginning whole whole_chunks
+	$(if $(shell command -v zpaq),$(PYTHON) -m artifact.language.mixed source && $(PYTHON) -m artifact.language.programs,@echo "zpaq is not installed (Debian: zpaq); what was kept of all programs stays")
 	@mkdir -p $(@D) && touch $@
 
 build/extended/accelerator: $(SOURCES) | $(ENV)

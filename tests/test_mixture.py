@@ -31,7 +31,7 @@ def sigmoid(x):
 def follow_of(text):
     """For each byte: its contexts as text, and the byte that a repeat of six expects with its length."""
     place, length, seen = 0, 0, {}
-    for t in range(len(text) + 1):
+    for t in range(len(text)):
         words = re.findall(rb"[A-Za-z]+|[^A-Za-z]", text[:t].lower())
         letters = [word for word in words if word.isalpha()]
         inside = bool(words) and words[-1].isalpha()
@@ -39,13 +39,8 @@ def follow_of(text):
         last = (letters[-2:-1] if inside else letters[-1:]) or [b""]
         yield (
             [*((k, text[max(t - k, 0) : t]) for k in range(7)), ("w", inside, word), ("ww", inside, word, *last)],
-            (
-                text[place] if length else 0,
-                length,
-            ),
+            (text[place] if length else 0, length),
         )
-        if t == len(text):
-            return
         goes_on = length and text[place] == text[t]
         place, length = (place + 1, min(length + 1, 63)) if goes_on else (0, 0)
         if t + 1 >= 6:
@@ -64,15 +59,13 @@ def charged(text, network=None):
     weights = defaultdict(lambda: np.array([0.3] * odds + [0.0] * (odds + 1)))
     last = defaultdict(lambda: np.full(3, 1 / 3))
     bits = np.zeros(len(text))
-    for t, (contexts, (expected, length)) in zip(range(len(text)), follow_of(text), strict=False):
+    for t, (contexts, (expected, length)) in enumerate(follow_of(text)):
         known = "1"
         for digit in f"{text[t]:08b}":
             y = int(digit)
             pairs = [counts[c, known] for c in contexts]
-            p = [
-                chance[i].get(z_o, (z_o[1] + 0.4) / (sum(z_o) + 0.8)) if sum(z_o) else 0.5
-                for i, z_o in enumerate(pairs)
-            ]
+            learned = [chance[i].get(z_o, (z_o[1] + 0.4) / (sum(z_o) + 0.8)) for i, z_o in enumerate(pairs)]
+            p = [of_pair if sum(z_o) else 0.5 for of_pair, z_o in zip(learned, pairs, strict=True)]
             agrees = length > 0 and f"1{expected:08b}".startswith(known)
             goes_on = f"1{expected:08b}"[len(known)] == "1"
             row = length if agrees else 0
@@ -92,8 +85,7 @@ def charged(text, network=None):
             if agrees:
                 sure[row] += 0.02 * ((goes_on == (y == 1)) - sure[row])
             for i, (c, z_o) in enumerate(zip(contexts, pairs, strict=True)):
-                before = chance[i].get(z_o, (z_o[1] + 0.4) / (sum(z_o) + 0.8))
-                chance[i][z_o] = before + 0.02 * (y - before)
+                chance[i][z_o] = learned[i] + 0.02 * (y - learned[i])
                 fallen = lambda n: min(n, 2 + n // 3)  # noqa: E731
                 zeros, ones = z_o
                 counts[c, known] = (fallen(zeros), min(ones + 1, 15)) if y else (min(zeros + 1, 15), fallen(ones))
